@@ -1,0 +1,127 @@
+//! What an instance records about itself for commands that run without its controller.
+use crate::{
+    limits::{INTERFACE_NAME_BYTES, RULE_NAME_BYTES},
+    rule::Action,
+};
+
+/// Version of everything in the maps. Part of the pin folder's name, so that programs of one
+/// layout never meet maps of another.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// The single entry of the instance map.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Instance {
+    /// The network namespace: device and inode number of its file.
+    pub netns_device: u64,
+    pub netns_inode: u64,
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub attached_ns: u64,
+    /// CLOCK_MONOTONIC of the controller's last sweep, nanoseconds.
+    pub heartbeat_ns: u64,
+    /// Sessions there is room for.
+    pub max_sessions: u32,
+    /// Process id of the controller; 0 when it has said good-bye.
+    pub controller_pid: u32,
+}
+
+/// Role of an interface.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    Inside = 1,
+    Outside = 2,
+}
+
+impl Role {
+    /// The name in configuration and output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inside => "inside",
+            Self::Outside => "outside",
+        }
+    }
+}
+
+/// How packets of an interface reach the data path.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HookMode {
+    /// TC only.
+    Tc = 1,
+    /// Native XDP, and TC for what it passes on.
+    Xdp = 2,
+}
+
+impl HookMode {
+    /// The name in configuration and output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tc => "tc",
+            Self::Xdp => "xdp",
+        }
+    }
+}
+
+/// Value of the interface map, by interface index.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Interface {
+    /// Zero-terminated.
+    pub name: [u8; INTERFACE_NAME_BYTES],
+    /// A [`Role`].
+    pub role: u8,
+    /// A [`HookMode`].
+    pub hook: u8,
+    pub zero: [u8; 2],
+}
+
+/// Value of the rule name map, by rule identity: zero-terminated UTF-8, empty when free.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RuleName(pub [u8; RULE_NAME_BYTES]);
+
+/// The text before the first zero byte; what is not UTF-8 reads as empty.
+#[must_use]
+pub fn text(bytes: &[u8]) -> &str {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    bytes.get(..end).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or_default()
+}
+
+/// A name as stored, or nothing if it leaves no room for the terminating zero.
+#[must_use]
+pub fn stored<const N: usize>(name: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if name.len() >= N {
+        return None;
+    }
+    bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+    Some(bytes)
+}
+
+impl Action {
+    /// The name in configuration and output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Route => "route",
+            Self::Drop => "drop",
+            Self::Snat => "snat",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_back_and_need_room_for_their_end() {
+        assert_eq!(text(&stored::<16>("wan0").unwrap()), "wan0");
+        assert_eq!(text(&stored::<5>("wan0").unwrap()), "wan0");
+        assert_eq!(stored::<4>("wan0"), None);
+        assert_eq!(text(b"\xff\0"), "");
+    }
+}

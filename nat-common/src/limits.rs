@@ -1,0 +1,43 @@
+//! Every capacity and bound of the data path, with its reason. Units stand last in the names.
+
+/// Rules in one configuration. One bit each in [`crate::rule::RuleBits`], which a packet without a
+/// session ANDs word by word: 1024 rules are 16 words.
+pub const RULES_MAX: u32 = 1024;
+
+/// Rule identities over the life of an instance: sessions and counters refer to them, so one is
+/// used again only when nothing newer is free.
+pub const RULE_IDS_MAX: u32 = 4096;
+
+/// Prefixes in each of the two tries, both generations together.
+pub const PREFIXES_MAX: u32 = 65_536;
+
+/// External addresses of one rule on one outside interface. The paired choice weighs each of them
+/// for the first packet of a flow.
+pub const POOL_ADDRESSES_MAX: u32 = 64;
+
+/// Pools: one for each rule and outside interface, both generations together.
+pub const POOLS_MAX: u32 = 4096;
+
+/// Interfaces with a role.
+pub const INTERFACES_MAX: u32 = 256;
+
+/// Ports tried for a new session before it is refused as `no_port`. At half the range in use one
+/// in 4 billion tries in a row fails; a nearly full range refuses early rather than search long.
+pub const PORT_TRIES_MAX: u32 = 32;
+
+/// Sessions that one run of the `sweep` program looks at: about 70 µs with softirqs off.
+pub const SWEEP_SESSIONS_MAX: u32 = 64;
+
+/// How often a session's deadline is moved at most: spares the cache line on every packet.
+/// Deadlines are this much later than configured, never earlier.
+pub const REFRESH_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// Bytes of a rule's name, the terminating zero included.
+pub const RULE_NAME_BYTES: usize = 64;
+
+/// Bytes of an interface's name, the terminating zero included (IFNAMSIZ).
+pub const INTERFACE_NAME_BYTES: usize = 16;
+
+const _: () = assert!(RULES_MAX.is_multiple_of(64));
+const _: () = assert!(RULE_IDS_MAX >= 2 * RULES_MAX);
+const _: () = assert!(PREFIXES_MAX >= 2 * RULES_MAX);

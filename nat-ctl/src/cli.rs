@@ -1,0 +1,463 @@
+//! The command line: every flag and its help text, no logic beyond reading single values.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use ipnet::Ipv4Net;
+
+use crate::config::{Hook, Protocol, check_interface_name};
+use crate::output::ColorChoice;
+
+const EXAMPLES: &str = "\
+Examples:
+  nat-ctl run --inside lan0 --outside wan0        translate with the address of wan0
+  nat-ctl run --config /etc/nat-ctl/nat.toml      translate by the rules of a file
+  nat-ctl sessions list --remote :443             who talks HTTPS
+  nat-ctl status --check                          exit code 0 when all is well
+
+Exit codes:
+  0 ok   1 failed   2 usage or invalid input   3 unhealthy or differs   4 this host cannot";
+
+/// Source-NAT gateway for Linux, in XDP and TC
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(name = "nat-ctl", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes, before or after its name.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Which data path of this machine is meant
+    #[arg(long, global = true, value_name = "NAME", default_value = "default")]
+    pub instance: InstanceName,
+
+    /// Work in this network namespace: a name of `ip netns` or a path
+    #[arg(long, global = true, value_name = "NAME|PATH")]
+    pub netns: Option<NetNs>,
+
+    /// Where the BPF file system is mounted
+    #[arg(long, global = true, value_name = "PATH", default_value = "/sys/fs/bpf")]
+    pub bpffs: PathBuf,
+
+    /// Print JSON
+    #[arg(long, short, global = true)]
+    pub json: bool,
+
+    /// When to colour the output
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub color: ColorChoice,
+
+    /// Log more: -v for debug, -vv for trace
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Load the data path and keep it in step with the configuration, in the foreground
+    Run(RunArgs),
+    /// Look at translated flows
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
+    /// Count packets by verdict and by rule
+    Stats,
+    /// Interfaces, hooks, sessions and warnings on one screen
+    Status(StatusArgs),
+    /// Remove the data path: programs, pins and all sessions
+    #[command(long_about = "Remove the data path: programs, pins and all sessions.\n\n\
+        `run` leaves the data path in place when it ends, so that a restart loses nothing. \
+        This takes it away: translated connections break, and packets of the inside networks \
+        are routed with their own addresses from then on, or not at all.")]
+    Detach,
+}
+
+const RUN_USAGE: &str = "\
+nat-ctl run [OPTIONS] --config <FILE>
+       nat-ctl run [OPTIONS] --inside <IF>... --outside <IF>... [--source <ADDR>...]";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  nat-ctl run --config /etc/nat-ctl/nat.toml
+  nat-ctl run --inside lan0 lan1 --outside wan0
+  nat-ctl run --inside lan0 --outside wan0 --source 203.0.113.7 203.0.113.8 --hook tc
+
+Signals:
+  SIGHUP reads the file again; SIGTERM ends the controller and leaves the data path in place.";
+
+/// `run`: either from a file or from flags alone.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(
+    override_usage = RUN_USAGE,
+    after_help = RUN_EXAMPLES,
+    group = ArgGroup::new("form").required(true).args(["config", "inside"]),
+)]
+pub struct RunArgs {
+    /// Configuration file
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Interfaces where clients live
+    #[arg(long, value_name = "IF", num_args = 1.., value_delimiter = ',', requires = "outside")]
+    #[arg(value_parser = interface_name)]
+    pub inside: Vec<String>,
+
+    /// Interfaces that translated packets leave by
+    #[arg(long, value_name = "IF", num_args = 1.., value_delimiter = ',')]
+    #[arg(requires = "inside", conflicts_with = "config", value_parser = interface_name)]
+    pub outside: Vec<String>,
+
+    /// External addresses [default: the address of each outside interface, if it has only one]
+    #[arg(long, value_name = "ADDR", num_args = 1.., value_delimiter = ',')]
+    #[arg(requires = "inside", conflicts_with = "config")]
+    pub source: Vec<Ipv4Addr>,
+
+    /// Where packets are taken [default: auto]
+    #[arg(long, value_name = "HOOK", value_enum)]
+    #[arg(requires = "inside", conflicts_with = "config")]
+    pub hook: Option<Hook>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum SessionsCommand {
+    /// List sessions
+    #[command(after_help = FILTER_EXAMPLES)]
+    List(SessionFilter),
+    /// Count sessions
+    #[command(after_help = FILTER_EXAMPLES)]
+    Count(SessionFilter),
+}
+
+const FILTER_EXAMPLES: &str = "\
+Addresses are written ADDR, PREFIX, ADDR:PORT, PREFIX:PORT or :PORT. A session is shown when all
+filters match it.
+
+Examples:
+  nat-ctl sessions list --inside 10.0.0.0/24 --proto tcp
+  nat-ctl sessions list --outside 203.0.113.7:50711
+  nat-ctl sessions count --remote :53 --rule internet";
+
+/// Which sessions are meant; without a filter, all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Filters")]
+pub struct SessionFilter {
+    /// Protocol
+    #[arg(long, value_name = "PROTO", value_enum)]
+    pub proto: Option<Protocol>,
+
+    /// Client; for ICMP the port is the identifier
+    #[arg(long, value_name = "ENDPOINT")]
+    pub inside: Option<EndpointFilter>,
+
+    /// External address and port
+    #[arg(long, value_name = "ENDPOINT")]
+    pub outside: Option<EndpointFilter>,
+
+    /// Server
+    #[arg(long, value_name = "ENDPOINT")]
+    pub remote: Option<EndpointFilter>,
+
+    /// State
+    #[arg(long, value_name = "STATE", value_enum)]
+    pub state: Option<SessionState>,
+
+    /// Name of the rule that made the session
+    #[arg(long, value_name = "NAME")]
+    pub rule: Option<String>,
+}
+
+/// States of sessions, as `sessions list` calls them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SessionState {
+    /// TCP: the handshake is not over
+    Opening,
+    /// TCP: after the handshake; UDP and ICMP: answered
+    Established,
+    /// TCP: after a FIN or RST
+    Closing,
+    /// UDP and ICMP: no answer yet
+    OneWay,
+}
+
+impl SessionState {
+    /// The name, as in tables and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Established => "established",
+            Self::Closing => "closing",
+            Self::OneWay => "one-way",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct StatusArgs {
+    /// Only tell by the exit code: 0 healthy, 3 not
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// The name of an instance: a part of paths, hence the few characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InstanceName(String);
+
+impl InstanceName {
+    const BYTES_MAX: usize = 32;
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for InstanceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for InstanceName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if text.is_empty() || text.len() > Self::BYTES_MAX {
+            Err(format!("an instance name has 1 to {} characters", Self::BYTES_MAX))
+        } else if !text.bytes().all(allowed) {
+            // A dot is what the BPF file system refuses in names.
+            Err("an instance name has letters, digits, `_` and `-` only".to_owned())
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+}
+
+/// A network namespace, as the user calls it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetNs {
+    /// As in `ip netns`.
+    Name(String),
+    /// Such as /proc/1234/ns/net.
+    Path(PathBuf),
+}
+
+impl NetNs {
+    /// The file to open.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::Name(name) => PathBuf::from("/run/netns").join(name),
+            Self::Path(path) => path.clone(),
+        }
+    }
+}
+
+impl FromStr for NetNs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" | "." | ".." => Err("neither a name nor a path".to_owned()),
+            path if path.contains('/') => Ok(Self::Path(PathBuf::from(path))),
+            name => Ok(Self::Name(name.to_owned())),
+        }
+    }
+}
+
+/// `ADDR`, `PREFIX`, `ADDR:PORT`, `PREFIX:PORT` or `:PORT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndpointFilter {
+    /// A single address is a /32.
+    pub net: Option<Ipv4Net>,
+    pub port: Option<u16>,
+}
+
+impl EndpointFilter {
+    pub fn matches(&self, address: Ipv4Addr, port: u16) -> bool {
+        self.net.is_none_or(|net| net.contains(&address))
+            && self.port.is_none_or(|wanted| wanted == port)
+    }
+}
+
+impl FromStr for EndpointFilter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.matches(':').count() > 1 {
+            return Err("IPv6 is not translated".to_owned());
+        }
+        let (net, port) = match text.split_once(':') {
+            Some((net, port)) => (net, Some(port)),
+            None => (text, None),
+        };
+        let net = match net {
+            "" if port.is_some() => None,
+            net => Some(parse_net(net)?),
+        };
+        let port = port
+            .map(|port| port.parse().map_err(|_| format!("`{port}` is not a port")))
+            .transpose()?;
+        Ok(Self { net, port })
+    }
+}
+
+/// Host bits do not matter in a filter: `10.0.0.5/24` is everything near 10.0.0.5.
+fn parse_net(text: &str) -> Result<Ipv4Net, String> {
+    let net = text.parse::<Ipv4Net>().map(|net| net.trunc());
+    net.or_else(|_| text.parse().map(|address: Ipv4Addr| Ipv4Net::from(address)))
+        .map_err(|_| "expected ADDR, PREFIX, ADDR:PORT or :PORT".to_owned())
+}
+
+fn interface_name(text: &str) -> Result<String, String> {
+    check_interface_name(text).map(|()| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    fn run(line: &str) -> RunArgs {
+        match parse(line).unwrap().command {
+            Command::Run(run) => run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_go_before_and_after() {
+        for line in [
+            "nat-ctl --instance a --netns r1 --bpffs /b -j --color never -vv sessions list",
+            "nat-ctl sessions --instance a --netns r1 list --bpffs /b -j --color never -vv",
+            "nat-ctl sessions list --instance a --netns r1 --bpffs /b --json --color=never -v -v",
+        ] {
+            let global = parse(line).unwrap().global;
+            assert_eq!(global.instance.as_str(), "a", "{line}");
+            assert_eq!(global.netns.unwrap().path(), PathBuf::from("/run/netns/r1"));
+            assert_eq!(global.bpffs, PathBuf::from("/b"));
+            assert!(global.json);
+            assert_eq!(global.color, ColorChoice::Never);
+            assert_eq!(global.verbose, 2);
+        }
+    }
+
+    #[test]
+    fn global_flags_have_defaults() {
+        let global = parse("nat-ctl status --check").unwrap().global;
+        assert_eq!(global.instance.as_str(), "default");
+        assert_eq!((global.netns, global.bpffs), (None, PathBuf::from("/sys/fs/bpf")));
+        assert_eq!((global.json, global.color, global.verbose), (false, ColorChoice::Auto, 0));
+    }
+
+    #[test]
+    fn run_takes_a_file_or_interfaces() {
+        assert_eq!(run("nat-ctl run --config a.toml").config, Some(PathBuf::from("a.toml")));
+        let args = run("nat-ctl run --inside lan0 lan1 --outside wan0,wan1 --inside lan2 \
+                        --source 203.0.113.7 203.0.113.8 --hook xdp");
+        assert_eq!(args.config, None);
+        assert_eq!(args.inside, ["lan0", "lan1", "lan2"]);
+        assert_eq!(args.outside, ["wan0", "wan1"]);
+        assert_eq!(args.source.len(), 2);
+        assert_eq!(args.hook, Some(Hook::Xdp));
+    }
+
+    #[test]
+    fn wrong_usage_is_refused() {
+        use ErrorKind::{
+            ArgumentConflict, InvalidSubcommand, InvalidValue, MissingRequiredArgument,
+            UnknownArgument, ValueValidation,
+        };
+        for (line, kind) in [
+            ("nat-ctl run", MissingRequiredArgument),
+            ("nat-ctl run --inside lan0", MissingRequiredArgument),
+            ("nat-ctl run --outside wan0", MissingRequiredArgument),
+            ("nat-ctl run --config f --inside a --outside b", ArgumentConflict),
+            ("nat-ctl run --config f --outside b", ArgumentConflict),
+            ("nat-ctl run --config f --source 203.0.113.7", ArgumentConflict),
+            ("nat-ctl run --config f --hook tc", ArgumentConflict),
+            ("nat-ctl run --inside a --outside b --hook tcx", InvalidValue),
+            ("nat-ctl run --inside a --outside b --source ::1", ValueValidation),
+            ("nat-ctl run --inside a/b --outside b", ValueValidation),
+            ("nat-ctl --instance .a status", ValueValidation),
+            ("nat-ctl --instance a/b status", ValueValidation),
+            ("nat-ctl --color blue status", InvalidValue),
+            ("nat-ctl sessions list --remote ::1", ValueValidation),
+            ("nat-ctl sessions list --proto sctp", InvalidValue),
+            ("nat-ctl sessions list --state open", InvalidValue),
+            ("nat-ctl sesions list", InvalidSubcommand),
+            ("nat-ctl stats --rule x", UnknownArgument),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.kind(), kind, "{line}: {error}");
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn endpoints() {
+        let address = Ipv4Addr::new(10, 0, 0, 5);
+        for (text, matching, not_matching) in [
+            ("10.0.0.5", (address, 1), (Ipv4Addr::new(10, 0, 0, 6), 1)),
+            ("10.0.0.0/24", (address, 1), (Ipv4Addr::new(10, 0, 1, 5), 1)),
+            ("10.0.0.9/24", (address, 1), (Ipv4Addr::new(10, 0, 1, 5), 1)),
+            ("10.0.0.5:443", (address, 443), (address, 444)),
+            ("10.0.0.0/24:443", (address, 443), (address, 444)),
+            (":443", (address, 443), (address, 444)),
+            ("0.0.0.0/0", (address, 1), (address, 1)),
+        ] {
+            let filter: EndpointFilter = text.parse().unwrap();
+            assert!(filter.matches(matching.0, matching.1), "{text}");
+            if matching != not_matching {
+                assert!(!filter.matches(not_matching.0, not_matching.1), "{text}");
+            }
+        }
+        for text in
+            ["", ":", "x", "10.0.0.0/33", "10.0.0.5:", "10.0.0.5:65536", "fe80::1", "10.0.0"]
+        {
+            assert!(text.parse::<EndpointFilter>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn states_are_called_alike_everywhere() {
+        for state in SessionState::value_variants() {
+            let flag = state.to_possible_value().unwrap();
+            assert_eq!(flag.get_name(), state.as_str());
+        }
+    }
+
+    #[test]
+    fn instance_names() {
+        for name in ["default", "a", "net-1_b.c", "-x", &"n".repeat(32)] {
+            assert_eq!(name.parse::<InstanceName>().unwrap().as_str(), name);
+        }
+        for name in ["", ".", "..", ".hidden", "a b", "a/b", "ä", &"n".repeat(33)] {
+            assert!(name.parse::<InstanceName>().is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn namespaces() {
+        let path = |text: &str| text.parse::<NetNs>().unwrap().path();
+        assert_eq!(path("r1"), PathBuf::from("/run/netns/r1"));
+        assert_eq!(path("/proc/1/ns/net"), PathBuf::from("/proc/1/ns/net"));
+        assert!("..".parse::<NetNs>().is_err());
+    }
+}

@@ -1,0 +1,46 @@
+//! One file a command.
+mod detach;
+mod run;
+mod sessions;
+mod stats;
+mod status;
+
+use std::path::Path;
+
+use crate::{
+    cli::{Cli, Command, Global},
+    datapath::kernel::{Pinned, pins::Pins},
+    exit::{Exit, Failure},
+    host::Namespace,
+    output::Out,
+};
+
+/// Runs a command line.
+pub fn run(cli: &Cli) -> Result<Exit, Failure> {
+    let global = &cli.global;
+    let out = Out::new(global.json, global.color);
+    match &cli.command {
+        Command::Run(args) => run::run(global, args),
+        Command::Sessions(command) => sessions::run(global, command, out),
+        Command::Stats => stats::run(global, out),
+        Command::Status(args) => status::run(global, args, out),
+        Command::Detach => detach::run(global),
+    }
+}
+
+/// Enters the network namespace that the user named, if any. To be called before any other thread
+/// is started, since threads inherit it.
+fn enter_namespace(global: &Global) -> Result<Option<Namespace>, Failure> {
+    global.netns.as_ref().map(|netns| Namespace::enter(&netns.path())).transpose()
+}
+
+/// Opens the instance that the user named. Reading commands work from any network namespace; one
+/// that is named has to be the instance's own.
+fn open(global: &Global) -> Result<Pinned, Failure> {
+    let namespace = enter_namespace(global)?;
+    Ok(Pinned::open(&pins(global)?, namespace)?)
+}
+
+fn pins(global: &Global) -> Result<Pins, Failure> {
+    Ok(Pins::new(Path::new(&global.bpffs), global.instance.as_str())?)
+}

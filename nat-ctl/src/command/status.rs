@@ -1,0 +1,243 @@
+//! `nat-ctl status`
+use std::{net::Ipv4Addr, time::Duration};
+
+use serde::Serialize;
+
+use super::open;
+use crate::{
+    cli::{Global, StatusArgs},
+    clock,
+    datapath::State,
+    exit::{Exit, Failure},
+    output::{Out, Style, Table, Tone, units},
+};
+
+/// `status -j`
+#[derive(Serialize)]
+struct Status {
+    schema: &'static str,
+    version: &'static str,
+    instance: String,
+    healthy: bool,
+    attached_s: u64,
+    generation: u32,
+    controller: Controller,
+    interfaces: Vec<Interface>,
+    sessions: Sessions,
+    rules: Vec<Rule>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Controller {
+    running: bool,
+    pid: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Interface {
+    name: String,
+    index: u32,
+    role: &'static str,
+    hook: &'static str,
+}
+
+#[derive(Serialize)]
+struct Sessions {
+    live: usize,
+    max: u32,
+}
+
+#[derive(Serialize)]
+struct Rule {
+    rule: String,
+    /// External addresses by interface; none for `route` and `drop` rules.
+    pools: Vec<RulePool>,
+}
+
+#[derive(Serialize)]
+struct RulePool {
+    interface: String,
+    addresses: Vec<Ipv4Addr>,
+}
+
+/// A controller that has not looked for so long is not there any more, whatever its record says.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
+
+/// Sessions beyond which a warning says that the table is nearly full, in percent of its size.
+const SESSIONS_WARNING_PERCENT: u64 = 90;
+
+/// Prints the state of the instance, or only tells whether it is healthy.
+pub fn run(global: &Global, args: &StatusArgs, out: Out) -> Result<Exit, Failure> {
+    let state = open(global)?;
+    let status = status(&state, global.instance.as_str(), clock::now_ns())?;
+    let exit = if status.healthy || !args.check { Exit::Ok } else { Exit::Unhealthy };
+    if args.check && !global.json {
+        for warning in &status.warnings {
+            eprintln!("warning: {warning}");
+        }
+    } else {
+        out.answer(&status, text)?;
+    }
+    Ok(exit)
+}
+
+fn status(state: &impl State, name: &str, now_ns: u64) -> Result<Status, Failure> {
+    let instance = state.instance()?;
+    let silent_ns = now_ns.saturating_sub(instance.heartbeat_ns);
+    let running = instance.controller_pid != 0 && Duration::from_nanos(silent_ns) < HEARTBEAT_MAX;
+    let live = state.sessions()?.iter().filter(|pair| pair.deadline_ns() > now_ns).count();
+    let generation = state.generation()?;
+
+    let mut warnings = Vec::new();
+    if !running {
+        warnings.push(
+            "no controller is running: sessions go on, but nothing follows changes of this host"
+                .to_owned(),
+        );
+    }
+    if generation == 0 {
+        warnings.push("no rules are in force: everything outbound is dropped".to_owned());
+    }
+    let full = live as u64 * 100 >= u64::from(instance.max_sessions) * SESSIONS_WARNING_PERCENT;
+    if full {
+        warnings.push(format!(
+            "{live} of {} sessions are in use: raise max_sessions under [limits]",
+            instance.max_sessions
+        ));
+    }
+    let interfaces = state.interfaces()?;
+    Ok(Status {
+        schema: "nat-ctl/status/1",
+        version: env!("CARGO_PKG_VERSION"),
+        instance: name.to_owned(),
+        healthy: running && generation != 0,
+        attached_s: Duration::from_nanos(now_ns.saturating_sub(instance.attached_ns)).as_secs(),
+        generation,
+        controller: Controller { running, pid: running.then_some(instance.controller_pid) },
+        rules: rules(state, &interfaces)?,
+        interfaces: interfaces
+            .into_iter()
+            .map(|interface| Interface {
+                name: interface.name,
+                index: interface.index,
+                role: interface.role.name(),
+                hook: interface.hook.name(),
+            })
+            .collect(),
+        sessions: Sessions { live, max: instance.max_sessions },
+        warnings,
+    })
+}
+
+fn rules(
+    state: &impl State,
+    interfaces: &[crate::datapath::Interface],
+) -> Result<Vec<Rule>, Failure> {
+    let pools = state.pools()?;
+    let named = |index: u32| {
+        let interface = interfaces.iter().find(|interface| interface.index == index);
+        interface.map_or_else(|| format!("interface {index}"), |one| one.name.clone())
+    };
+    let rules = state.rules()?.into_iter().map(|rule| Rule {
+        pools: pools
+            .iter()
+            .filter(|(id, ..)| *id == rule.id)
+            .map(|(_, index, addresses)| RulePool {
+                interface: named(*index),
+                addresses: addresses.clone(),
+            })
+            .collect(),
+        rule: rule.name,
+    });
+    Ok(rules.collect())
+}
+
+fn text(status: &Status, style: Style) -> String {
+    let controller = match status.controller.pid {
+        Some(pid) => style.paint(Tone::Good, &format!("running, pid {pid}")),
+        None => style.paint(Tone::Warning, "not running"),
+    };
+    let mut text = format!(
+        "instance {}, attached for {}, rule table {}\ncontroller {controller}\nsessions {} of {}\n\n",
+        status.instance,
+        units::duration(status.attached_s),
+        status.generation,
+        status.sessions.live,
+        status.sessions.max,
+    );
+    let mut interfaces = Table::new(&["INTERFACE", "ROLE", "HOOK"]);
+    for interface in &status.interfaces {
+        interfaces.row([interface.name.as_str(), interface.role, interface.hook]);
+    }
+    text.push_str(&interfaces.render(style));
+    let mut rules = Table::new(&["RULE", "INTERFACE", "EXTERNAL ADDRESSES"]);
+    for rule in &status.rules {
+        for pool in &rule.pools {
+            let addresses: Vec<_> = pool.addresses.iter().map(ToString::to_string).collect();
+            rules.row([rule.rule.clone(), pool.interface.clone(), addresses.join(" ")]);
+        }
+    }
+    if !rules.is_empty() {
+        text.push('\n');
+        text.push_str(&rules.render(style));
+    }
+    for warning in &status.warnings {
+        text.push_str(&format!("\n{} {warning}\n", style.paint(Tone::Warning, "warning:")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use nat_common::instance::{HookMode, Role};
+
+    use super::*;
+    use crate::datapath::{self, fake::Fake};
+
+    fn fake() -> Fake {
+        let mut fake = Fake::default();
+        fake.interfaces = vec![datapath::Interface {
+            index: 2,
+            name: "wan0".to_owned(),
+            role: Role::Outside,
+            hook: HookMode::Tc,
+        }];
+        let config = "[interfaces]\ninside = [\"lan0\"]\noutside = [\"wan0\"]\n\
+                      [[rules]]\nname = \"internet\"\nfrom = [\"10.0.0.0/8\"]\n\
+                      to = [\"0.0.0.0/0\"]\naction = \"snat\"\n\
+                      source = { addresses = [\"203.0.113.7\"] }\n";
+        let config = crate::config::Config::parse(config, "test.toml").unwrap();
+        let outside = [crate::compile::OutsideInterface {
+            index: 2,
+            name: "wan0".to_owned(),
+            addresses: vec![Ipv4Addr::new(203, 0, 113, 7)],
+        }];
+        datapath::Datapath::apply(&mut fake, &crate::compile::compile(&config, &outside).0)
+            .unwrap();
+        fake
+    }
+
+    #[test]
+    fn a_silent_controller_is_unhealthy() {
+        let mut fake = fake();
+        fake.instance.controller_pid = 7;
+        fake.instance.heartbeat_ns = 1_000_000_000;
+        let at = |fake: &Fake, now_s: u64| status(fake, "x", now_s * 1_000_000_000).unwrap();
+        assert!(at(&fake, 10).healthy);
+        assert_eq!(at(&fake, 10).controller.pid, Some(7));
+        assert!(!at(&fake, 11).healthy, "killed: its record is old");
+        fake.instance.controller_pid = 0;
+        assert!(!at(&fake, 2).healthy, "it has said good-bye");
+    }
+
+    #[test]
+    fn rules_show_where_they_translate_to() {
+        let status = status(&fake(), "x", 0).unwrap();
+        assert_eq!(status.rules[0].rule, "internet");
+        assert_eq!(status.rules[0].pools[0].interface, "wan0");
+        assert_eq!(status.rules[0].pools[0].addresses, [Ipv4Addr::new(203, 0, 113, 7)]);
+        let text = text(&status, Style::new(false));
+        assert!(text.contains("wan0") && text.contains("203.0.113.7"), "{text}");
+    }
+}

@@ -1,0 +1,342 @@
+//! Configuration and host → the rule table that the data path works with. Pure.
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use ipnet::Ipv4Net;
+use nat_common::{
+    pool::Pooling,
+    port::PortRange,
+    rule::{Action, RuleBits, Subset},
+    settings::{Lifetime, Settings},
+};
+
+use crate::config::{self, Config, Selector};
+
+/// A rule table, ready to be written into maps. Rules refer to each other by position.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RuleTable {
+    pub rules: Vec<CompiledRule>,
+    /// Rules whose `from` holds a prefix, for every prefix that makes a difference.
+    pub from: Vec<(Ipv4Net, RuleBits)>,
+    /// The same for `to`.
+    pub to: Vec<(Ipv4Net, RuleBits)>,
+    /// By [`Subset`].
+    pub subsets: [RuleBits; Subset::COUNT as usize],
+    pub settings: Settings,
+}
+
+/// A rule of the table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CompiledRule {
+    pub name: String,
+    pub action: Action,
+    pub ports: PortRange,
+    pub pooling: Pooling,
+    /// External addresses by outside interface index, in configured order, none empty.
+    pub pools: Vec<(u32, Vec<Ipv4Addr>)>,
+}
+
+/// What the table depends on besides the configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OutsideInterface {
+    pub index: u32,
+    pub name: String,
+    pub addresses: Vec<Ipv4Addr>,
+}
+
+/// Compiles a checked configuration for a host, and says what will not work there.
+pub fn compile(config: &Config, outside: &[OutsideInterface]) -> (RuleTable, Vec<String>) {
+    let mut warnings = Vec::new();
+    let rules: Vec<_> =
+        config.rules.iter().map(|rule| compile_rule(rule, outside, &mut warnings)).collect();
+    let table = RuleTable {
+        rules,
+        from: prefixes(config, |rule| &rule.from),
+        to: prefixes(config, |rule| &rule.to),
+        subsets: subsets(config),
+        settings: settings(config),
+    };
+    (table, warnings)
+}
+
+fn compile_rule(
+    rule: &config::Rule,
+    outside: &[OutsideInterface],
+    warnings: &mut Vec<String>,
+) -> CompiledRule {
+    let config::Action::Snat(snat) = &rule.action else {
+        return CompiledRule {
+            name: rule.name.clone(),
+            action: match rule.action {
+                config::Action::Route => Action::Route,
+                _ => Action::Drop,
+            },
+            ports: PortRange { min: 0, max: 0 },
+            pooling: Pooling::Paired,
+            pools: Vec::new(),
+        };
+    };
+    let mut pools = Vec::new();
+    for interface in outside {
+        let here: Vec<_> = snat
+            .addresses
+            .iter()
+            .copied()
+            .filter(|address| interface.addresses.contains(address))
+            .collect();
+        if here.is_empty() {
+            warnings.push(format!(
+                "rule `{}` has no external address on `{}`: what it covers and leaves there is \
+                 dropped as address_not_on_egress",
+                rule.name, interface.name
+            ));
+        } else {
+            pools.push((interface.index, here));
+        }
+    }
+    for address in &snat.addresses {
+        if !outside.iter().any(|interface| interface.addresses.contains(address)) {
+            warnings.push(format!(
+                "rule `{}`: {address} is on no outside interface and is not used",
+                rule.name
+            ));
+        }
+    }
+    CompiledRule {
+        name: rule.name.clone(),
+        action: Action::Snat,
+        ports: PortRange { min: *snat.ports.start(), max: *snat.ports.end() },
+        pooling: match snat.pooling {
+            config::Pooling::Paired => Pooling::Paired,
+            config::Pooling::Random => Pooling::Random,
+        },
+        pools,
+    }
+}
+
+/// Every prefix at which the set of rules may change, with the rules that hold there.
+///
+/// A packet's longest prefix among these decides as its address would: each prefix that a rule
+/// names is one of them, so no rule's boundary lies between the address and its longest prefix.
+fn prefixes(
+    config: &Config,
+    side: impl Fn(&config::Rule) -> &Vec<Selector>,
+) -> Vec<(Ipv4Net, RuleBits)> {
+    let mut points = BTreeSet::new();
+    for selector in config.rules.iter().flat_map(&side) {
+        match selector {
+            Selector::Prefix(prefix) => {
+                points.insert(*prefix);
+            }
+            Selector::Network(index) => points.extend(network(config, *index)),
+            Selector::External => {
+                points.insert(Ipv4Net::default());
+                points.extend(config.networks.iter().flat_map(|network| &network.prefixes));
+            }
+        }
+    }
+    let rules_at = |point: &Ipv4Net| {
+        let mut bits = RuleBits::EMPTY;
+        for (position, rule) in config.rules.iter().enumerate() {
+            if side(rule).iter().any(|selector| holds(config, selector, point)) {
+                bits.insert(position as u32);
+            }
+        }
+        bits
+    };
+    points.iter().map(|point| (*point, rules_at(point))).collect()
+}
+
+fn network(config: &Config, index: usize) -> &[Ipv4Net] {
+    config.networks.get(index).map_or(&[], |network| &network.prefixes)
+}
+
+fn holds(config: &Config, selector: &Selector, point: &Ipv4Net) -> bool {
+    let in_network = |index| network(config, index).iter().any(|prefix| prefix.contains(point));
+    match selector {
+        Selector::Prefix(prefix) => prefix.contains(point),
+        Selector::Network(index) => in_network(*index),
+        Selector::External => !(0..config.networks.len()).any(in_network),
+    }
+}
+
+fn subsets(config: &Config) -> [RuleBits; Subset::COUNT as usize] {
+    let mut subsets = [RuleBits::EMPTY; Subset::COUNT as usize];
+    for (position, rule) in config.rules.iter().enumerate() {
+        let mut add = |subset: Subset| {
+            if let Some(bits) = subsets.get_mut(subset as usize) {
+                bits.insert(position as u32);
+            }
+        };
+        let protocols = [
+            (Subset::Tcp, rule.protocols.contains(config::Protocol::Tcp)),
+            (Subset::Udp, rule.protocols.contains(config::Protocol::Udp)),
+            (Subset::Icmp, rule.protocols.contains(config::Protocol::Icmp)),
+            (Subset::Other, rule.protocols.contains_others()),
+            (Subset::Snat, matches!(rule.action, config::Action::Snat(_))),
+        ];
+        protocols.into_iter().filter(|(_, member)| *member).for_each(|(subset, _)| add(subset));
+    }
+    subsets
+}
+
+fn settings(config: &Config) -> Settings {
+    let mut timeout_ns = [0; Lifetime::COUNT];
+    let timeouts = &config.timeouts;
+    for (lifetime, timeout) in [
+        (Lifetime::TcpOpening, timeouts.tcp_opening),
+        (Lifetime::TcpEstablished, timeouts.tcp_established),
+        (Lifetime::TcpClosing, timeouts.tcp_closing),
+        (Lifetime::Udp, timeouts.udp),
+        (Lifetime::UdpDns, timeouts.udp_dns),
+        (Lifetime::Icmp, timeouts.icmp),
+    ] {
+        timeout_ns[lifetime as usize] = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX / 2);
+    }
+    let unmatched = match config.defaults.unmatched {
+        config::Unmatched::Route => Action::Route,
+        config::Unmatched::Drop => Action::Drop,
+    };
+    Settings { timeout_ns, unmatched: unmatched as u8, zero: [0; 7] }
+}
+
+#[cfg(test)]
+mod tests {
+    use nat_common::rule::{Match, first_match};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEADER: &str = "[interfaces]\ninside = [\"lan0\"]\noutside = [\"wan0\"]\n";
+
+    fn parse(rules: &str) -> Config {
+        Config::parse(&format!("{HEADER}{rules}"), "test.toml").unwrap()
+    }
+
+    fn wan(addresses: &[[u8; 4]]) -> Vec<OutsideInterface> {
+        let addresses = addresses.iter().copied().map(Ipv4Addr::from).collect();
+        vec![OutsideInterface { index: 2, name: "wan0".to_owned(), addresses }]
+    }
+
+    fn lookup(trie: &[(Ipv4Net, RuleBits)], address: Ipv4Addr) -> RuleBits {
+        trie.iter()
+            .filter(|(prefix, _)| prefix.contains(&address))
+            .max_by_key(|(prefix, _)| prefix.prefix_len())
+            .map_or(RuleBits::EMPTY, |(_, bits)| *bits)
+    }
+
+    fn classify(table: &RuleTable, from: Ipv4Addr, to: Ipv4Addr, subset: Subset) -> Match {
+        let (source, destination) = (lookup(&table.from, from), lookup(&table.to, to));
+        let subset = |subset: Subset| table.subsets[subset as usize];
+        first_match(&source, &destination, &subset(subset), &subset(Subset::Snat))
+    }
+
+    #[test]
+    fn external_is_everything_in_no_network() {
+        let config = parse(
+            r#"
+            [[networks]]
+            name = "internal"
+            prefixes = ["10.0.0.0/8", "172.16.0.0/12"]
+            [[networks]]
+            name = "perimeter"
+            prefixes = ["192.168.0.0/24"]
+            [[rules]]
+            name = "internet"
+            from = ["internal"]
+            to = ["external"]
+            action = "snat"
+            source = { addresses = ["203.0.113.7"] }
+            "#,
+        );
+        let (table, _) = compile(&config, &wan(&[[203, 0, 113, 7]]));
+        let to =
+            |address: [u8; 4]| classify(&table, [10, 1, 2, 3].into(), address.into(), Subset::Tcp);
+        assert_eq!(to([8, 8, 8, 8]), Match::Rule(0));
+        assert_eq!(to([192, 168, 1, 1]), Match::Rule(0));
+        for inside in [[10, 9, 9, 9], [172, 31, 0, 1], [192, 168, 0, 255]] {
+            assert_eq!(to(inside), Match::None, "{inside:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_for_tcp_only_leaves_udp_to_later_rules_or_to_nobody() {
+        let config = parse(
+            r#"
+            [[rules]]
+            name = "web"
+            from = ["10.0.0.0/8"]
+            to = ["0.0.0.0/0"]
+            protocols = ["tcp"]
+            action = "snat"
+            source = { addresses = ["203.0.113.7"] }
+            [[rules]]
+            name = "dns"
+            from = ["10.0.0.0/8"]
+            to = ["8.8.8.8"]
+            action = "route"
+            "#,
+        );
+        let (table, _) = compile(&config, &wan(&[[203, 0, 113, 7]]));
+        let to = |address: [u8; 4], subset| {
+            classify(&table, [10, 1, 2, 3].into(), address.into(), subset)
+        };
+        assert_eq!(to([8, 8, 8, 8], Subset::Tcp), Match::Rule(0));
+        assert_eq!(to([8, 8, 8, 8], Subset::Udp), Match::Rule(1));
+        assert_eq!(to([9, 9, 9, 9], Subset::Udp), Match::OnlyProtocolDiffers);
+        assert_eq!(to([9, 9, 9, 9], Subset::Other), Match::OnlyProtocolDiffers);
+    }
+
+    #[test]
+    fn only_addresses_of_the_interface_are_used_there_and_the_rest_is_said() {
+        let config = parse(
+            r#"
+            [[rules]]
+            name = "internet"
+            from = ["10.0.0.0/8"]
+            to = ["0.0.0.0/0"]
+            action = "snat"
+            source = { addresses = ["203.0.113.7", "203.0.113.8"] }
+            "#,
+        );
+        let (table, warnings) = compile(&config, &wan(&[[203, 0, 113, 8], [203, 0, 113, 1]]));
+        assert_eq!(table.rules[0].pools, [(2, vec![Ipv4Addr::new(203, 0, 113, 8)])]);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains("203.0.113.7"), "{warnings:?}");
+
+        let (table, warnings) = compile(&config, &wan(&[[198, 51, 100, 1]]));
+        assert_eq!(table.rules[0].pools, []);
+        assert!(warnings.iter().any(|warning| warning.contains("address_not_on_egress")));
+    }
+
+    /// Prefixes within one byte, so that they nest and meet often.
+    fn prefix() -> impl Strategy<Value = Ipv4Net> {
+        (any::<u8>(), 24_u8..=32)
+            .prop_map(|(last, len)| Ipv4Net::new([10, 0, 0, last].into(), len).unwrap().trunc())
+    }
+
+    proptest! {
+        /// Every address of the small universe, against the definition.
+        #[test]
+        fn the_tries_equal_the_rules_read_one_by_one(
+            rules in proptest::collection::vec((prefix(), prefix()), 1..12),
+        ) {
+            let text: String = rules
+                .iter()
+                .enumerate()
+                .map(|(n, (from, to))| format!(
+                    "[[rules]]\nname = \"r{n}\"\nfrom = [\"{from}\"]\nto = [\"{to}\"]\n\
+                     action = \"route\"\n"
+                ))
+                .collect();
+            let (table, _) = compile(&parse(&text), &wan(&[]));
+            for last in 0..=255 {
+                let (from, to) = (Ipv4Addr::new(10, 0, 0, last), Ipv4Addr::new(10, 0, 0, !last));
+                let expected = rules
+                    .iter()
+                    .position(|rule| rule.0.contains(&from) && rule.1.contains(&to))
+                    .map_or(Match::None, |n| Match::Rule(n as u32));
+                prop_assert_eq!(classify(&table, from, to, Subset::Udp), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! A configuration that holds together. Values of these types come from
+//! [`Config::parse`](super::Config::parse) and [`Config::quick`](super::Config::quick); what they
+//! promise is written at each field and need not be checked again.
+
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+pub use super::words::{Hook, Pooling, Protocol, Unmatched};
+
+/// Which interfaces take part, and where packets are taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interfaces {
+    /// Where clients live. Valid names, at least one, none twice, none that is also outside.
+    pub inside: Vec<String>,
+    /// Where translated packets leave. Valid names, at least one, none twice.
+    pub outside: Vec<String>,
+    pub hook: Hook,
+}
+
+impl Interfaces {
+    pub const HOOK_DEFAULT: Hook = Hook::Auto;
+}
+
+/// A named set of prefixes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Unique, printable, at most [`NAME_BYTES_MAX`](super::NAME_BYTES_MAX) bytes, never one of
+    /// the built-in names.
+    pub name: String,
+    /// At least one; no address of them lies in another network.
+    pub prefixes: Vec<Ipv4Net>,
+}
+
+/// An element of `from` or `to`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Selector {
+    /// A prefix without host bits.
+    Prefix(Ipv4Net),
+    /// `Config::networks[index]`.
+    Network(usize),
+    /// Everything in no network. Kept symbolic: what it covers changes with the networks.
+    External,
+}
+
+/// One rule. They are tried in order, the first match wins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Unique, printable, at most [`NAME_BYTES_MAX`](super::NAME_BYTES_MAX) bytes.
+    pub name: String,
+    /// At least one.
+    pub from: Vec<Selector>,
+    /// At least one.
+    pub to: Vec<Selector>,
+    /// Not empty. For `route` and `drop` always [`ProtocolSet::EVERY`].
+    pub protocols: ProtocolSet,
+    pub action: Action,
+}
+
+/// What a rule does with a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Leave it as it is.
+    Route,
+    Drop,
+    /// Translate its source.
+    Snat(Snat),
+}
+
+impl Action {
+    /// The word, as in the configuration file.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Route => "route",
+            Self::Drop => "drop",
+            Self::Snat(_) => "snat",
+        }
+    }
+}
+
+/// How a rule translates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snat {
+    /// The external addresses in the configured order: unicast, none twice, at least one and at
+    /// most [`ADDRESSES_MAX`](super::ADDRESSES_MAX).
+    pub addresses: Vec<Ipv4Addr>,
+    pub pooling: Pooling,
+    /// External ports (for ICMP: identifiers); never empty and never with port 0.
+    pub ports: RangeInclusive<u16>,
+}
+
+impl Snat {
+    pub const POOLING_DEFAULT: Pooling = Pooling::Paired;
+    /// Without the ports below 1024: they would look like a server's to old peers, and services
+    /// of the gateway itself live there.
+    pub const PORTS_DEFAULT: RangeInclusive<u16> = 1024..=65535;
+}
+
+/// A set of IP protocols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProtocolSet(u8);
+
+impl ProtocolSet {
+    /// All that can be translated; the default of a `snat` rule.
+    pub const TRANSLATABLE: Self = Self(0b0111);
+    /// Every IP protocol, also those that cannot be translated.
+    pub const EVERY: Self = Self(0b1111);
+
+    pub fn contains(self, protocol: Protocol) -> bool {
+        self.0 & Self::bit(protocol) != 0
+    }
+
+    /// Whether protocols other than TCP, UDP and ICMP are in the set.
+    pub fn contains_others(self) -> bool {
+        self.0 & 0b1000 != 0
+    }
+
+    pub fn is_superset(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    fn bit(protocol: Protocol) -> u8 {
+        match protocol {
+            Protocol::Tcp => 0b0001,
+            Protocol::Udp => 0b0010,
+            Protocol::Icmp => 0b0100,
+        }
+    }
+}
+
+impl FromIterator<Protocol> for ProtocolSet {
+    fn from_iter<I: IntoIterator<Item = Protocol>>(protocols: I) -> Self {
+        Self(protocols.into_iter().fold(0, |set, protocol| set | Self::bit(protocol)))
+    }
+}
+
+/// What happens where no rule says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Defaults {
+    pub unmatched: Unmatched,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self { unmatched: Unmatched::Route }
+    }
+}
+
+/// How long an idle session lives, by protocol and state. Between
+/// [`TIMEOUT_MIN`](super::TIMEOUT_MIN) and [`TIMEOUT_MAX`](super::TIMEOUT_MAX).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    pub tcp_established: Duration,
+    pub tcp_opening: Duration,
+    pub tcp_closing: Duration,
+    pub udp: Duration,
+    pub udp_dns: Duration,
+    pub icmp: Duration,
+}
+
+impl Default for Timeouts {
+    /// The minima of RFC 5382 REQ-5 and RFC 5508 REQ-2, and what RFC 4787 REQ-5 recommends.
+    fn default() -> Self {
+        Self {
+            tcp_established: Duration::from_secs(7440),
+            tcp_opening: Duration::from_secs(240),
+            tcp_closing: Duration::from_secs(240),
+            udp: Duration::from_secs(300),
+            udp_dns: Duration::from_secs(20),
+            icmp: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Capacities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Between [`SESSIONS_MIN`](super::SESSIONS_MIN) and [`SESSIONS_MAX`](super::SESSIONS_MAX).
+    pub max_sessions: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_sessions: 262_144 }
+    }
+}

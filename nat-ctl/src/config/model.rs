@@ -1,0 +1,270 @@
+//! The configuration file as it is written. One struct per table; the fields are the only list of
+//! known keys, and every key says here what it does.
+//!
+//! Everything is optional at this level and most values carry their place in the file: what is
+//! missing or does not fit together is found by [`validate`](super::validate), which can then say
+//! so for all keys at once. Defaults are those of the types in [`checked`](super::checked).
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use toml::Spanned;
+
+use super::QUICK_RULE;
+use super::checked::Interfaces;
+use super::words::{ActionWord, Hook, Pooling, Protocol, SourceModel, Unmatched};
+
+/// A key of the documented format that this version cannot act on. It is refused by name
+/// ([`unavailable`](super::unavailable)): a gateway that ignores a security setting is worse than
+/// one that does not start.
+pub(super) type NotYet = Option<Spanned<IgnoredAny>>;
+
+/// A list whose place and whose elements' places are known.
+pub(super) type List<T> = Option<Spanned<Vec<Spanned<T>>>>;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct File {
+    /// Which interfaces lead inside and outside. The only table without which nothing works.
+    pub interfaces: Option<Spanned<InterfacesTable>>,
+    /// Names for sets of prefixes.
+    pub networks: Vec<Spanned<NetworkTable>>,
+    /// What to do with which packets; the first rule that matches decides.
+    pub rules: Vec<Spanned<RuleTable>>,
+    /// What happens to packets that no rule covers.
+    pub defaults: DefaultsTable,
+    /// How long an idle session lives.
+    pub timeouts: TimeoutsTable,
+    /// Capacities.
+    pub limits: LimitsTable,
+    /// Order and flags of external addresses.
+    pub addresses: NotYet,
+    /// Options of the source models.
+    pub source: NotYet,
+    /// How long an external port rests after use.
+    pub cooldown: NotYet,
+    /// Metrics and health endpoint.
+    pub listen: NotYet,
+    /// Log of translations.
+    pub log: NotYet,
+    /// Routes to keep in the kernel.
+    pub static_routes: NotYet,
+}
+
+impl File {
+    /// The file that says the same as `run --inside IF --outside IF`. Going through the file's
+    /// form means that one set of checks holds for both.
+    pub fn quick(interfaces: Interfaces, from: &[Ipv4Net], addresses: &[Ipv4Addr]) -> Self {
+        let source = SourceTable { addresses: list(addresses), pooling: None };
+        let rule = RuleTable {
+            name: Some(nowhere(QUICK_RULE.to_owned())),
+            from: list(from),
+            to: list(&["0.0.0.0/0"]),
+            action: Some(nowhere(ActionWord::Snat)),
+            source: Some(nowhere(Source::Table(source))),
+            ..RuleTable::default()
+        };
+        let interfaces = InterfacesTable {
+            inside: list(&interfaces.inside),
+            outside: list(&interfaces.outside),
+            hook: Some(interfaces.hook),
+        };
+        Self {
+            interfaces: Some(nowhere(interfaces)),
+            rules: vec![nowhere(rule)],
+            ..Self::default()
+        }
+    }
+}
+
+fn nowhere<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
+}
+
+fn list(elements: &[impl ToString]) -> List<String> {
+    Some(nowhere(elements.iter().map(|element| nowhere(element.to_string())).collect()))
+}
+
+/// `[interfaces]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct InterfacesTable {
+    /// Interfaces where clients live.
+    pub inside: List<String>,
+    /// Interfaces that translated packets leave by.
+    pub outside: List<String>,
+    /// Where packets are taken: `auto`, `xdp` or `tc`.
+    pub hook: Option<Hook>,
+}
+
+/// `[[networks]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct NetworkTable {
+    /// The name that rules use.
+    pub name: Option<Spanned<String>>,
+    /// The prefixes that belong to it. No prefix may lie in two networks.
+    pub prefixes: List<String>,
+    /// Interfaces by which packets from these prefixes must arrive.
+    pub interfaces: NotYet,
+}
+
+/// `[[rules]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct RuleTable {
+    /// Shown in sessions, counters and messages.
+    pub name: Option<Spanned<String>>,
+    /// Sources: names of networks, `external`, or prefixes.
+    pub from: List<String>,
+    /// Destinations, in the same words.
+    pub to: List<String>,
+    /// Protocols that a `snat` rule translates; the others are dropped.
+    pub protocols: List<Protocol>,
+    /// `snat`, `route` (leave as it is) or `drop`.
+    pub action: Option<Spanned<ActionWord>>,
+    /// Where the external address of a `snat` rule comes from.
+    pub source: Option<Spanned<Source>>,
+    /// External ports (for ICMP: identifiers) that the rule may use.
+    pub ports: Option<Spanned<PortsText>>,
+    /// External ports that the rule must not use.
+    pub exclude_ports: NotYet,
+    /// Endpoint-independent or destination-dependent mapping.
+    pub mapping: NotYet,
+    /// Who may send to a mapped port.
+    pub filtering: NotYet,
+    /// Whether paired pooling may use another address when the client's own is full.
+    pub spill: NotYet,
+    /// Whether the chosen address stays although the model now prefers another.
+    pub sticky: NotYet,
+    /// What happens to sessions whose external address goes away.
+    pub on_address_removed: NotYet,
+    /// TCP maximum segment size.
+    pub mss: NotYet,
+}
+
+/// The `source` key: a model by name, or a table.
+#[derive(Debug)]
+pub(super) enum Source {
+    Model(SourceModel),
+    Table(SourceTable),
+}
+
+/// `source = { … }`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct SourceTable {
+    /// The external addresses.
+    pub addresses: List<String>,
+    /// How one of several is picked: `paired` or `random`.
+    pub pooling: Option<Pooling>,
+}
+
+impl<'de> Deserialize<'de> for Source {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Source;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a table such as { addresses = [\"203.0.113.1\"] }")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Source, E> {
+                let word = serde::de::value::StrDeserializer::new(word);
+                SourceModel::deserialize(word).map(Source::Model)
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Source, A::Error> {
+                let map = serde::de::value::MapAccessDeserializer::new(map);
+                SourceTable::deserialize(map).map(Source::Table)
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// `[defaults]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct DefaultsTable {
+    /// Packets that no rule covers: `route` or `drop`.
+    pub unmatched: Option<Unmatched>,
+}
+
+/// `[timeouts]`: durations such as `"300s"` or `"2h 4m"`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct TimeoutsTable {
+    /// Established TCP connections (RFC 5382 REQ-5: at least 2 h 4 min).
+    pub tcp_established: Option<Spanned<DurationText>>,
+    /// TCP connections that are being opened (RFC 5382 REQ-5: at least 4 min).
+    pub tcp_opening: Option<Spanned<DurationText>>,
+    /// TCP connections that are being closed (RFC 5382 REQ-5: at least 4 min).
+    pub tcp_closing: Option<Spanned<DurationText>>,
+    /// UDP (RFC 4787 REQ-5: at least 2 min, recommended 5 min).
+    pub udp: Option<Spanned<DurationText>>,
+    /// UDP to remote port 53 (RFC 4787 REQ-5 allows less for well-known ports).
+    pub udp_dns: Option<Spanned<DurationText>>,
+    /// ICMP queries (RFC 5508 REQ-2: at least 60 s).
+    pub icmp: Option<Spanned<DurationText>>,
+}
+
+/// `[limits]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct LimitsTable {
+    /// Sessions that can exist at a time; their memory is taken at the start.
+    pub max_sessions: Option<Spanned<i64>>,
+    /// Sessions of one client.
+    pub sessions_per_client: NotYet,
+    /// Half-open sessions of one client.
+    pub half_open_per_client: NotYet,
+    /// New sessions of one client in a second.
+    pub new_per_second_per_client: NotYet,
+}
+
+/// Declares a string type that says what it should have been when it is not a string.
+macro_rules! quoted {
+    ($(#[$meta:meta])* $name:ident, $expected:literal) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub(super) struct $name(pub String);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+
+                impl serde::de::Visitor<'_> for Visitor {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str($expected)
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
+                        Ok($name(text.to_owned()))
+                    }
+                }
+
+                deserializer.deserialize_str(Visitor)
+            }
+        }
+    };
+}
+
+quoted!(
+    /// A duration as it is written.
+    DurationText,
+    "a duration with its unit, in quotes, such as \"300s\""
+);
+quoted!(
+    /// A port range as it is written.
+    PortsText,
+    "a port range in quotes, such as \"1024-65535\""
+);

@@ -1,0 +1,74 @@
+//! What is accepted, but surely not meant.
+
+use super::{GOOD, accept, good_and, good_with};
+
+fn warnings(text: &str) -> Vec<String> {
+    accept(text).warnings.iter().map(ToString::to_string).collect()
+}
+
+/// [`GOOD`] and a second rule after its rule for 10.0.0.0/8, at line 11.
+fn second(from: &str, to: &str, action: &str) -> Vec<String> {
+    let rule = format!(
+        "[[rules]]\nname = \"second\"\nfrom = [{from}]\nto = [{to}]\naction = \"{action}\"\n"
+    );
+    let source = "source = { addresses = [\"203.0.113.1\"] }\n";
+    warnings(&good_and(&(rule + if action == "snat" { source } else { "" })))
+}
+
+#[test]
+fn a_rule_behind_one_that_takes_everything() {
+    let expected = "warning: rule `second` never matches: rule `internet` before it takes all its \
+                    packets\n  --> nat.toml:11:1\n  help: move it before `internet`, or remove it";
+    assert_eq!(second(r#""10.1.0.0/16""#, r#""8.8.8.8""#, "snat"), [expected]);
+    assert_eq!(second(r#""10.0.0.0/9", "10.128.0.0/9""#, r#""external""#, "snat"), [expected]);
+}
+
+#[test]
+fn a_rule_that_has_something_left() {
+    for (from, to, action) in [
+        (r#""10.1.0.0/16", "192.168.0.0/16""#, r#""external""#, "snat"),
+        // The first rule does not cover GRE or SCTP.
+        (r#""10.1.0.0/16""#, r#""8.8.8.8""#, "route"),
+        (r#""10.1.0.0/16""#, r#""external""#, "drop"),
+    ] {
+        assert_eq!(second(from, to, action), [""; 0], "{from} {to} {action}");
+    }
+}
+
+#[test]
+fn external_is_what_no_network_has() {
+    let networks = "[[networks]]\nname = \"a\"\nprefixes = [\"172.16.0.0/12\"]\n";
+    let rule = "[[rules]]\nname = \"second\"\nfrom = [\"10.0.0.0/8\"]\naction = \"snat\"\n\
+                source = { addresses = [\"203.0.113.1\"] }\n";
+    let to = |to: &str| warnings(&good_and(&format!("{rule}to = [\"{to}\"]\n{networks}")));
+    assert_eq!(to("a"), [""; 0]);
+    assert_eq!(to("172.0.0.0/11"), [""; 0]);
+    assert_eq!(to("172.32.0.0/11").len(), 1);
+}
+
+#[test]
+fn networks_that_leave_nothing_outside() {
+    let text = good_and("[[networks]]\nname = \"all\"\nprefixes = [\"0.0.0.0/0\"]");
+    assert_eq!(
+        warnings(&text),
+        ["warning: rule `internet` never matches: `external` covers no address\n  --> \
+          nat.toml:5:1\n  help: the networks cover every address: narrow them"]
+    );
+}
+
+#[test]
+fn no_rules() {
+    let text = GOOD.split("[[rules]]").next().unwrap();
+    assert_eq!(
+        warnings(text),
+        ["warning: no [[rules]]: nothing is translated\n  --> nat.toml\n  help: add [[rules]] \
+          with `action = \"snat\"`"]
+    );
+}
+
+#[test]
+fn an_order_that_works() {
+    let route = "[[rules]]\nname = \"vpn\"\nfrom = [\"10.0.0.0/8\"]\nto = [\"10.20.0.0/16\"]\n\
+                 action = \"route\"\n\n[[rules]]";
+    assert_eq!(warnings(&good_with("[[rules]]", route)), [""; 0]);
+}

@@ -1,0 +1,178 @@
+//! Reading the maps.
+use std::{collections::HashMap, net::Ipv4Addr};
+
+use aya::maps::{MapError, PerCpuValues};
+use nat_common::{
+    flow::FlowKey,
+    instance::{HookMode, Instance, Role, text},
+    limits::RULE_IDS_MAX,
+    session::Session,
+    stats::{Counter, Hook, RuleCounters, counter_index},
+    verdict::Verdict,
+};
+
+use super::{Attached, Pinned, maps::Maps, table};
+use crate::datapath::{Error, Interface, RuleState, SessionPair, State, VerdictState};
+
+fn reading(what: &'static str) -> impl Fn(MapError) -> Error {
+    move |error| Error::kernel(format!("cannot read {what}"))(error.into())
+}
+
+impl Maps {
+    /// Calls `visit` with every outbound entry.
+    pub fn each_outbound(&self, visit: impl FnMut(&FlowKey, &Session)) -> Result<(), Error> {
+        self.outbound
+            .for_each(visit)
+            .map_err(|error| Error::kernel("cannot read the sessions")(error.into()))
+    }
+
+    /// The rule identities that sessions refer to.
+    pub fn outbound_rules(&self) -> Result<Vec<u32>, Error> {
+        let mut rules = Vec::new();
+        self.each_outbound(|_, session| rules.push(session.rule))?;
+        Ok(rules)
+    }
+}
+
+impl Pinned {
+    pub(super) fn each_outbound(&self, visit: impl FnMut(&FlowKey, &Session)) -> Result<(), Error> {
+        self.maps.each_outbound(visit)
+    }
+}
+
+impl State for Pinned {
+    fn sessions(&self) -> Result<Vec<SessionPair>, Error> {
+        let mut inbound = HashMap::new();
+        self.maps
+            .inbound
+            .for_each(|key, session| {
+                inbound.insert(*key, *session);
+            })
+            .map_err(|error| Error::kernel("cannot read the sessions")(error.into()))?;
+        let mut pairs = Vec::new();
+        self.each_outbound(|key, outbound| {
+            let inbound_key = key.translated(outbound.address, outbound.port);
+            let inbound = inbound.get(&inbound_key).copied();
+            pairs.push(SessionPair { key: *key, outbound: *outbound, inbound });
+        })?;
+        Ok(pairs)
+    }
+
+    fn rules(&self) -> Result<Vec<RuleState>, Error> {
+        let names = table::names(&self.maps)?;
+        (0..RULE_IDS_MAX)
+            .filter_map(|id| names.get(&id).map(|name| (id, name)))
+            .map(|(id, name)| {
+                let values = self.maps.rule_counters.get(&id, 0);
+                let counters = sum_rule(&values.map_err(reading("the rule counters"))?);
+                Ok(RuleState { id, name: name.clone(), counters })
+            })
+            .collect()
+    }
+
+    fn verdicts(&self) -> Result<Vec<VerdictState>, Error> {
+        let mut states = Vec::new();
+        for hook in Hook::ALL {
+            for &verdict in Verdict::ALL {
+                let values = self.maps.verdicts.get(&counter_index(hook, verdict), 0);
+                let counter = sum(&values.map_err(reading("the counters"))?);
+                if counter != Counter::default() {
+                    states.push(VerdictState { hook, verdict, counter });
+                }
+            }
+        }
+        Ok(states)
+    }
+
+    fn interfaces(&self) -> Result<Vec<Interface>, Error> {
+        let mut interfaces = Vec::new();
+        for entry in self.maps.interfaces.iter() {
+            let (index, interface) = entry.map_err(reading("the interfaces"))?;
+            interfaces.push(Interface {
+                index,
+                name: text(&interface.name).to_owned(),
+                role: if interface.role == Role::Inside as u8 {
+                    Role::Inside
+                } else {
+                    Role::Outside
+                },
+                hook: if interface.hook == HookMode::Xdp as u8 {
+                    HookMode::Xdp
+                } else {
+                    HookMode::Tc
+                },
+            });
+        }
+        interfaces.sort_by_key(|interface| interface.index);
+        Ok(interfaces)
+    }
+
+    fn instance(&self) -> Result<Instance, Error> {
+        self.maps.instance.get(&0, 0).map_err(reading("the instance"))
+    }
+
+    fn generation(&self) -> Result<u32, Error> {
+        table::generation(&self.maps)
+    }
+
+    fn pools(&self) -> Result<Vec<(u32, u32, Vec<Ipv4Addr>)>, Error> {
+        let generation = self.generation()?;
+        let rules: HashMap<u32, u32> = table::rules_in_force(&self.maps)?
+            .into_iter()
+            .map(|(position, rule)| (position, rule.id))
+            .collect();
+        let mut pools = Vec::new();
+        for entry in self.maps.pools.iter() {
+            let (key, pool) = entry.map_err(reading("the pools"))?;
+            let Some(&id) = rules.get(&key.rule) else { continue };
+            if key.generation == generation {
+                let addresses = pool.addresses.iter().take(pool.count as usize);
+                pools.push((id, key.ifindex, addresses.map(|&a| a.into()).collect()));
+            }
+        }
+        pools.sort();
+        Ok(pools)
+    }
+}
+
+/// The controller reads what everybody reads.
+impl State for Attached {
+    fn sessions(&self) -> Result<Vec<SessionPair>, Error> {
+        self.pinned.sessions()
+    }
+
+    fn rules(&self) -> Result<Vec<RuleState>, Error> {
+        self.pinned.rules()
+    }
+
+    fn verdicts(&self) -> Result<Vec<VerdictState>, Error> {
+        self.pinned.verdicts()
+    }
+
+    fn interfaces(&self) -> Result<Vec<Interface>, Error> {
+        self.pinned.interfaces()
+    }
+
+    fn instance(&self) -> Result<Instance, Error> {
+        self.pinned.instance()
+    }
+
+    fn generation(&self) -> Result<u32, Error> {
+        self.pinned.generation()
+    }
+
+    fn pools(&self) -> Result<Vec<(u32, u32, Vec<Ipv4Addr>)>, Error> {
+        self.pinned.pools()
+    }
+}
+
+fn sum(values: &PerCpuValues<Counter>) -> Counter {
+    values.iter().fold(Counter::default(), |sum, one| Counter {
+        packets: sum.packets + one.packets,
+        bytes: sum.bytes + one.bytes,
+    })
+}
+
+fn sum_rule(values: &PerCpuValues<RuleCounters>) -> RuleCounters {
+    values.iter().fold(RuleCounters::default(), |sum, one| sum.plus(one))
+}

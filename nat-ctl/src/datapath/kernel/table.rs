@@ -1,0 +1,155 @@
+//! Rule table → maps.
+//!
+//! A table is written beside the one in force, under the next generation, and put in force by one
+//! store to the control map. What is left of the generation before is removed when the next table
+//! is written, so that a packet that has just read the old generation still finds it whole.
+use std::collections::HashMap;
+
+use aya::maps::{MapError, lpm_trie::Key};
+use ipnet::Ipv4Net;
+use nat_common::{
+    addr::Ipv4,
+    instance::{RuleName, stored, text},
+    limits::{POOL_ADDRESSES_MAX, RULE_IDS_MAX, RULES_MAX},
+    pool::{Pool, PoolKey},
+    rule::{PrefixKey, Rule, RuleBits, Subset},
+    settings::{Control, slot},
+};
+
+use super::maps::Maps;
+use crate::{compile::RuleTable, datapath::Error, rule_ids};
+
+/// Puts `table` in force.
+pub fn apply(maps: &mut Maps, table: &RuleTable) -> Result<(), Error> {
+    let in_force = generation(maps)?;
+    let next = in_force.wrapping_add(1).max(1);
+    remove_others(maps, in_force)?;
+    let written = name_rules(maps, table)
+        .and_then(|ids| write(maps, table, &ids, next).map_err(writing))
+        .and_then(|()| {
+            let control = Control { generation: next, zero: 0 };
+            maps.control.set(0, control, 0).map_err(writing)
+        });
+    if written.is_err() {
+        // The first error says more than one of this.
+        let _ = remove_others(maps, in_force);
+    }
+    written
+}
+
+/// The generation in force; 0 for none.
+pub fn generation(maps: &Maps) -> Result<u32, Error> {
+    let control = maps.control.get(&0, 0);
+    Ok(control
+        .map_err(|error| Error::kernel("cannot read the control map")(error.into()))?
+        .generation)
+}
+
+fn writing(error: MapError) -> Error {
+    Error::kernel("cannot write the rule table")(error.into())
+}
+
+/// Gives every rule its identity, keeping those of names that are known.
+fn name_rules(maps: &mut Maps, table: &RuleTable) -> Result<Vec<u32>, Error> {
+    let known = names(maps)?;
+    let in_use = rule_ids::in_use(maps.outbound_rules()?);
+    let wanted: Vec<_> = table.rules.iter().map(|rule| rule.name.as_str()).collect();
+    let ids = rule_ids::assign(&known, &in_use, &wanted, RULE_IDS_MAX)
+        .ok_or(Error::NoRuleId(RULE_IDS_MAX as usize))?;
+    for (&id, name) in ids.iter().zip(&wanted) {
+        if known.get(&id).map(String::as_str) != Some(name) {
+            // Names fit: the configuration limits them.
+            let bytes = stored(name).unwrap_or([0; _]);
+            maps.rule_names.set(id, RuleName(bytes), 0).map_err(writing)?;
+        }
+    }
+    Ok(ids)
+}
+
+/// Names by identity.
+pub fn names(maps: &Maps) -> Result<HashMap<u32, String>, Error> {
+    let mut names = HashMap::new();
+    for id in 0..RULE_IDS_MAX {
+        let name = maps.rule_names.get(&id, 0);
+        let name =
+            name.map_err(|error| Error::kernel("cannot read the rule names")(error.into()))?;
+        if !text(&name.0).is_empty() {
+            names.insert(id, text(&name.0).to_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn write(maps: &mut Maps, table: &RuleTable, ids: &[u32], generation: u32) -> Result<(), MapError> {
+    for (trie, prefixes) in [(&mut maps.from, &table.from), (&mut maps.to, &table.to)] {
+        for (prefix, bits) in prefixes {
+            trie.insert(&trie_key(generation, *prefix), bits, 0)?;
+        }
+    }
+    for (index, bits) in table.subsets.iter().enumerate() {
+        maps.subsets.set(slot(generation) * Subset::COUNT + index as u32, bits, 0)?;
+    }
+    for (position, (rule, &id)) in table.rules.iter().zip(ids).enumerate() {
+        let entry = Rule {
+            id,
+            ports: rule.ports,
+            action: rule.action as u8,
+            pooling: rule.pooling as u8,
+            zero: [0; 2],
+        };
+        maps.rules.set(slot(generation) * RULES_MAX + position as u32, entry, 0)?;
+        for (ifindex, addresses) in &rule.pools {
+            let mut pool = Pool {
+                count: addresses.len() as u32,
+                addresses: [Ipv4::UNSPECIFIED; POOL_ADDRESSES_MAX as usize],
+            };
+            for (entry, address) in pool.addresses.iter_mut().zip(addresses) {
+                *entry = Ipv4::from(*address);
+            }
+            let key = PoolKey { generation, rule: position as u32, ifindex: *ifindex };
+            maps.pools.insert(key, pool, 0)?;
+        }
+    }
+    maps.settings.set(slot(generation), table.settings, 0)
+}
+
+fn trie_key(generation: u32, prefix: Ipv4Net) -> Key<PrefixKey> {
+    let address = Ipv4::from(prefix.network());
+    let bits = PrefixKey::GENERATION_BITS + u32::from(prefix.prefix_len());
+    Key::new(bits, PrefixKey { generation, address })
+}
+
+/// Removes what does not belong to the generation in force.
+fn remove_others(maps: &mut Maps, in_force: u32) -> Result<(), Error> {
+    let removing = |error: MapError| Error::kernel("cannot remove an old rule table")(error.into());
+    for trie in [&mut maps.from, &mut maps.to] {
+        let keys: Vec<Key<PrefixKey>> = trie.keys().collect::<Result<_, _>>().map_err(removing)?;
+        for key in keys.iter().filter(|key| key.data().generation != in_force) {
+            trie.remove(key).map_err(removing)?;
+        }
+    }
+    let keys: Vec<PoolKey> = maps.pools.keys().collect::<Result<_, _>>().map_err(removing)?;
+    for key in keys.iter().filter(|key| key.generation != in_force) {
+        maps.pools.remove(key).map_err(removing)?;
+    }
+    Ok(())
+}
+
+/// Rules in force: (position, rule).
+pub fn rules_in_force(maps: &Maps) -> Result<Vec<(u32, Rule)>, Error> {
+    let reading = |error: MapError| Error::kernel("cannot read the rule table")(error.into());
+    let generation = generation(maps)?;
+    let mut members = RuleBits::EMPTY;
+    for subset in 0..Subset::COUNT {
+        let index = slot(generation) * Subset::COUNT + subset;
+        let bits = maps.subsets.get(&index, 0).map_err(reading)?;
+        members.0.iter_mut().zip(bits.0).for_each(|(all, more)| *all |= more);
+    }
+    (0..RULES_MAX)
+        .filter(|position| members.contains(*position))
+        .map(|position| {
+            let index = slot(generation) * RULES_MAX + position;
+            Ok((position, maps.rules.get(&index, 0).map_err(reading)?))
+        })
+        .collect()
+}

@@ -1,0 +1,91 @@
+//! What the rest of the program may ask of the data path.
+//!
+//! Everything that knows about eBPF is below [`kernel`]; nothing else imports aya. [`fake`] is the
+//! same in memory, for tests of everything above.
+pub mod error;
+pub mod fake;
+pub mod kernel;
+
+use std::net::Ipv4Addr;
+
+use nat_common::{
+    flow::FlowKey,
+    instance::{HookMode, Instance, Role},
+    session::Session,
+    stats::{Counter, Hook, RuleCounters},
+    verdict::Verdict,
+};
+
+pub use self::error::Error;
+use crate::compile::RuleTable;
+
+/// Both entries of a session as they stand in the maps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionPair {
+    /// Key of the outbound entry: (inside, remote).
+    pub key: FlowKey,
+    pub outbound: Session,
+    /// Missing for a moment while a session is made or removed.
+    pub inbound: Option<Session>,
+}
+
+impl SessionPair {
+    /// When the session ends if no packet comes, on the data path's clock.
+    pub fn deadline_ns(&self) -> u64 {
+        let inbound = self.inbound.map_or(0, |inbound| inbound.deadline_ns);
+        self.outbound.deadline_ns.max(inbound)
+    }
+}
+
+/// An interface with a role.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Interface {
+    pub index: u32,
+    pub name: String,
+    pub role: Role,
+    pub hook: HookMode,
+}
+
+/// A rule's identity and counters, summed over the CPUs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RuleState {
+    pub id: u32,
+    pub name: String,
+    pub counters: RuleCounters,
+}
+
+/// A counter, summed over the CPUs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VerdictState {
+    pub hook: Hook,
+    pub verdict: Verdict,
+    pub counter: Counter,
+}
+
+/// Reading: needs no controller.
+pub trait State {
+    /// All entries of the outbound map with their inbound halves, ended sessions included.
+    fn sessions(&self) -> Result<Vec<SessionPair>, Error>;
+    /// All rules that have an identity, by identity, whether in force or not.
+    fn rules(&self) -> Result<Vec<RuleState>, Error>;
+    /// Counters other than zero, by hook and verdict.
+    fn verdicts(&self) -> Result<Vec<VerdictState>, Error>;
+    /// Interfaces with a role, by index.
+    fn interfaces(&self) -> Result<Vec<Interface>, Error>;
+    fn instance(&self) -> Result<Instance, Error>;
+    /// Generation of the rule table in force; 0 for none.
+    fn generation(&self) -> Result<u32, Error>;
+    /// External addresses in force by (rule identity, interface index).
+    fn pools(&self) -> Result<Vec<(u32, u32, Vec<Ipv4Addr>)>, Error>;
+}
+
+/// Changing: the controller's side.
+pub trait Datapath: State {
+    /// Puts a rule table in force, whole: packets see the old one or the new one. On an error the
+    /// old one stays.
+    fn apply(&mut self, table: &RuleTable) -> Result<(), Error>;
+    /// Removes ended sessions; returns how many.
+    fn sweep(&mut self) -> Result<u32, Error>;
+    /// Records the controller's process, or with 0 its absence, and the time of its last look.
+    fn record_controller(&mut self, pid: u32, now_ns: u64) -> Result<(), Error>;
+}

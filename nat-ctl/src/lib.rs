@@ -1,0 +1,20 @@
+//! nat-ctl: source-NAT gateway for Linux. The command line and the controller; the data path is in
+//! nat-ebpf, and what both agree on in nat-common.
+//!
+//! This is a library so that the tests can use its parts; it promises nothing to others.
+
+pub mod cli;
+mod clock;
+pub mod command;
+pub mod compile;
+pub mod config;
+mod controller;
+pub mod datapath;
+pub mod exit;
+pub mod host;
+mod logging;
+pub mod output;
+mod rule_ids;
+pub mod session;
+
+pub use logging::start as start_logging;

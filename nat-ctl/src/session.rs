@@ -1,0 +1,183 @@
+//! Sessions as people and scripts read them: one vocabulary of fields and filters for every
+//! command that has to do with sessions.
+use std::{collections::HashMap, net::Ipv4Addr};
+
+use nat_common::{flow::Protocol, session::state_name};
+use serde::Serialize;
+
+use crate::{
+    cli::{EndpointFilter, SessionFilter},
+    datapath::{RuleState, SessionPair},
+};
+
+/// An address and a port; for ICMP the identifier, and 0 on the remote side.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+pub struct Endpoint {
+    pub addr: Ipv4Addr,
+    pub port: u16,
+}
+
+/// A number for each direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Directions {
+    pub out: u64,
+    #[serde(rename = "in")]
+    pub inbound: u64,
+}
+
+/// An element of `sessions list -j`: schema `nat-ctl/sessions/1`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct SessionView {
+    pub proto: &'static str,
+    pub state: &'static str,
+    pub inside: Endpoint,
+    pub outside: Endpoint,
+    pub remote: Endpoint,
+    pub rule: String,
+    pub age_s: u64,
+    /// Seconds until it ends if no packet comes.
+    pub expires_s: u64,
+    pub packets: Directions,
+    pub bytes: Directions,
+}
+
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// The live sessions among `pairs` that match `filter`, ordered by protocol, inside and remote.
+pub fn views(
+    pairs: &[SessionPair],
+    rules: &[RuleState],
+    filter: &SessionFilter,
+    now_ns: u64,
+) -> Vec<SessionView> {
+    let names: HashMap<u32, &str> =
+        rules.iter().map(|rule| (rule.id, rule.name.as_str())).collect();
+    let mut views: Vec<_> = pairs
+        .iter()
+        .filter(|pair| pair.deadline_ns() > now_ns)
+        .filter_map(|pair| view(pair, &names, now_ns))
+        .filter(|view| matches(filter, view))
+        .collect();
+    views.sort_by_key(|view| (view.proto, view.inside, view.remote, view.outside));
+    views
+}
+
+fn view(pair: &SessionPair, names: &HashMap<u32, &str>, now_ns: u64) -> Option<SessionView> {
+    let SessionPair { key, outbound, inbound } = pair;
+    let protocol = Protocol::from_number(key.protocol)?;
+    let (packets_in, bytes_in) = inbound.map_or((0, 0), |inbound| (inbound.packets, inbound.bytes));
+    let endpoint = |addr: nat_common::addr::Ipv4, port: nat_common::addr::Port| Endpoint {
+        addr: addr.into(),
+        port: port.number(),
+    };
+    Some(SessionView {
+        proto: protocol.name(),
+        state: state_name(protocol, outbound, packets_in),
+        inside: endpoint(key.local, key.local_port),
+        outside: endpoint(outbound.address, outbound.port),
+        remote: endpoint(key.remote, key.remote_port),
+        rule: names.get(&outbound.rule).copied().unwrap_or_default().to_owned(),
+        age_s: now_ns.saturating_sub(outbound.created_ns) / NS_PER_S,
+        expires_s: pair.deadline_ns().saturating_sub(now_ns) / NS_PER_S,
+        packets: Directions { out: outbound.packets, inbound: packets_in },
+        bytes: Directions { out: outbound.bytes, inbound: bytes_in },
+    })
+}
+
+/// Whether a session passes all filters.
+fn matches(filter: &SessionFilter, view: &SessionView) -> bool {
+    let endpoint = |filter: Option<EndpointFilter>, endpoint: Endpoint| {
+        filter.is_none_or(|filter| filter.matches(endpoint.addr, endpoint.port))
+    };
+    filter.proto.is_none_or(|proto| proto.as_str() == view.proto)
+        && filter.state.is_none_or(|state| state.as_str() == view.state)
+        && filter.rule.as_ref().is_none_or(|rule| *rule == view.rule)
+        && endpoint(filter.inside, view.inside)
+        && endpoint(filter.outside, view.outside)
+        && endpoint(filter.remote, view.remote)
+}
+
+#[cfg(test)]
+mod tests {
+    use nat_common::{
+        addr::{Ipv4, Port},
+        flow::FlowKey,
+        session::Session,
+        settings::Lifetime,
+        stats::RuleCounters,
+    };
+
+    use super::*;
+
+    const NOW_NS: u64 = 100 * NS_PER_S;
+
+    fn pair(protocol: Protocol, last_octet: u8) -> SessionPair {
+        let inside = (Ipv4::new([10, 0, 0, last_octet]), Port::new(41822));
+        let external = (Ipv4::new([203, 0, 113, 7]), Port::new(50711));
+        let key = FlowKey::new(protocol, inside, (Ipv4::new([198, 51, 100, 9]), Port::new(443)));
+        let lifetime = Lifetime::initial(protocol, 443);
+        let entry = |key: &FlowKey, to| {
+            Session::new(protocol, key, to, 3, lifetime, 88 * NS_PER_S, 60 * NS_PER_S)
+        };
+        let outbound = Session { packets: 18, bytes: 2100, ..entry(&key, external) };
+        let inbound_key = key.translated(external.0, external.1);
+        let inbound = Session { packets: 24, bytes: 31000, ..entry(&inbound_key, inside) };
+        SessionPair { key, outbound, inbound: Some(inbound) }
+    }
+
+    fn rules() -> Vec<RuleState> {
+        let counters = RuleCounters::default();
+        vec![RuleState { id: 3, name: "internet".to_owned(), counters }]
+    }
+
+    fn list(pairs: &[SessionPair], filter: &SessionFilter) -> Vec<SessionView> {
+        views(pairs, &rules(), filter, NOW_NS)
+    }
+
+    #[test]
+    fn json_has_the_documented_fields() {
+        let list = list(&[pair(Protocol::Tcp, 5)], &SessionFilter::default());
+        let expected = serde_json::json!([{
+            "proto": "tcp", "state": "opening",
+            "inside": {"addr": "10.0.0.5", "port": 41822},
+            "outside": {"addr": "203.0.113.7", "port": 50711},
+            "remote": {"addr": "198.51.100.9", "port": 443},
+            "rule": "internet", "age_s": 12, "expires_s": 49,
+            "packets": {"out": 18, "in": 24}, "bytes": {"out": 2100, "in": 31000},
+        }]);
+        assert_eq!(serde_json::to_value(list).unwrap(), expected);
+    }
+
+    #[test]
+    fn ended_sessions_are_not_shown_and_either_direction_keeps_one_alive() {
+        let mut ended = pair(Protocol::Udp, 5);
+        ended.outbound.deadline_ns = NOW_NS;
+        assert_eq!(list(&[ended], &SessionFilter::default()).len(), 1);
+        ended.inbound = None;
+        assert_eq!(list(&[ended], &SessionFilter::default()).len(), 0);
+    }
+
+    #[test]
+    fn an_unanswered_udp_session_is_one_way() {
+        let mut silent = pair(Protocol::Udp, 5);
+        assert_eq!(list(&[silent], &SessionFilter::default())[0].state, "established");
+        silent.inbound = silent.inbound.map(|inbound| Session { packets: 0, ..inbound });
+        assert_eq!(list(&[silent], &SessionFilter::default())[0].state, "one-way");
+    }
+
+    #[test]
+    fn all_filters_must_match() {
+        let pairs = [pair(Protocol::Tcp, 5), pair(Protocol::Tcp, 6), pair(Protocol::Udp, 5)];
+        let count = |filter: SessionFilter| list(&pairs, &filter).len();
+        let endpoint = |text: &str| Some(text.parse().unwrap());
+        let all = SessionFilter::default();
+        assert_eq!(count(all.clone()), 3);
+        let tcp = SessionFilter { proto: Some(crate::config::Protocol::Tcp), ..all.clone() };
+        assert_eq!(count(tcp.clone()), 2);
+        assert_eq!(count(SessionFilter { inside: endpoint("10.0.0.5"), ..tcp.clone() }), 1);
+        assert_eq!(count(SessionFilter { inside: endpoint("10.0.0.0/24:41822"), ..tcp }), 2);
+        assert_eq!(count(SessionFilter { remote: endpoint(":443"), ..all.clone() }), 3);
+        assert_eq!(count(SessionFilter { outside: endpoint(":1"), ..all.clone() }), 0);
+        assert_eq!(count(SessionFilter { rule: Some("other".to_owned()), ..all }), 0);
+    }
+}

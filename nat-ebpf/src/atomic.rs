@@ -1,0 +1,43 @@
+//! Atomic operations that the BPF target of Rust does not offer (`core::sync::atomic` has only
+//! loads and stores there), as the kernel's instruction set documents them
+//! (Documentation/bpf/standardization/instruction-set.rst, "Atomic operations").
+use core::arch::asm;
+
+/// Swaps in `new` if `*word` is `old`; returns what was there. A full barrier.
+///
+/// # Safety
+///
+/// `word` must point into a map value or the stack and be aligned to 8 bytes.
+#[inline(always)]
+pub unsafe fn compare_exchange(word: *mut u64, old: u64, new: u64) -> u64 {
+    let mut found = old;
+    // SAFETY: the caller vouches for the pointer; the verifier checks it again.
+    unsafe {
+        asm!(
+            "r0 = cmpxchg_64({word} + 0, r0, {new})",
+            word = in(reg) word,
+            new = in(reg) new,
+            inout("r0") found,
+        );
+    }
+    found
+}
+
+/// Adds to `*word`; returns what was there. A full barrier.
+///
+/// # Safety
+///
+/// As for [`compare_exchange`].
+#[inline(always)]
+pub unsafe fn fetch_add(word: *mut u64, addend: u64) -> u64 {
+    let mut found = addend;
+    // SAFETY: the caller vouches for the pointer; the verifier checks it again.
+    unsafe {
+        asm!(
+            "{found} = atomic_fetch_add((u64 *)({word} + 0), {found})",
+            word = in(reg) word,
+            found = inout(reg) found,
+        );
+    }
+    found
+}

@@ -1,0 +1,164 @@
+//! Session entries in the maps: shared memory that other CPUs read, write, free and fill again.
+use core::ptr::{read_volatile, write_volatile};
+
+use nat_common::{
+    addr::{Ipv4, Port},
+    checksum::Delta,
+    flow::{Direction, FlowKey},
+    session::{DELETED, Session},
+    settings::Lifetime,
+    tcp,
+};
+
+use crate::{
+    atomic,
+    maps::{INBOUND, OUTBOUND},
+};
+
+/// What a packet of one direction of a session turns into.
+#[derive(Clone, Copy)]
+pub struct Translation {
+    pub address: Ipv4,
+    pub port: Port,
+    pub header_delta: Delta,
+    pub transport_delta: Delta,
+}
+
+impl From<&Session> for Translation {
+    #[inline(always)]
+    fn from(session: &Session) -> Self {
+        Self {
+            address: session.address,
+            port: session.port,
+            header_delta: session.header_delta,
+            transport_delta: session.transport_delta,
+        }
+    }
+}
+
+/// A session's entry in the map of one direction.
+///
+/// The element behind it is never unmapped while a program runs, but may be recycled for another
+/// session at any time: [`Entry::belongs_to`] tells, after everything else has been read.
+#[derive(Clone, Copy)]
+pub struct Entry(*mut Session);
+
+macro_rules! read {
+    ($entry:expr, $field:ident) => {
+        // SAFETY: the pointer is that of a map look-up, valid and aligned for as long as the
+        // program runs. Volatile, because other CPUs write.
+        unsafe { read_volatile(&raw const (*$entry.0).$field) }
+    };
+}
+
+macro_rules! write {
+    ($entry:expr, $field:ident, $value:expr) => {
+        // SAFETY: as for `read!`; each field is written whole.
+        unsafe { write_volatile(&raw mut (*$entry.0).$field, $value) }
+    };
+}
+
+impl Entry {
+    /// The entry of a key, live or not.
+    #[inline(always)]
+    pub fn find(direction: Direction, key: &FlowKey) -> Option<Self> {
+        match direction {
+            Direction::Outbound => OUTBOUND.get_ptr_mut(key).map(Self),
+            Direction::Inbound => INBOUND.get_ptr_mut(key).map(Self),
+        }
+    }
+
+    #[inline(always)]
+    pub fn translation(self) -> Translation {
+        Translation {
+            address: read!(self, address),
+            port: read!(self, port),
+            header_delta: read!(self, header_delta),
+            transport_delta: read!(self, transport_delta),
+        }
+    }
+
+    /// Whether what was read before belongs to this key.
+    #[inline(always)]
+    pub fn belongs_to(self, key: &FlowKey) -> bool {
+        read!(self, check) == key.fingerprint()
+    }
+
+    #[inline(always)]
+    pub fn deadline_ns(self) -> u64 {
+        read!(self, deadline_ns)
+    }
+
+    #[inline(always)]
+    pub fn set_deadline_ns(self, deadline_ns: u64) {
+        write!(self, deadline_ns, deadline_ns);
+    }
+
+    #[inline(always)]
+    pub fn refresh_ns(self) -> u64 {
+        read!(self, refresh_ns)
+    }
+
+    #[inline(always)]
+    pub fn set_refresh_ns(self, refresh_ns: u64) {
+        write!(self, refresh_ns, refresh_ns);
+    }
+
+    #[inline(always)]
+    pub fn lifetime(self) -> Lifetime {
+        Lifetime::from_number(read!(self, lifetime))
+    }
+
+    #[inline(always)]
+    pub fn set_lifetime(self, lifetime: Lifetime) {
+        write!(self, lifetime, lifetime as u8);
+    }
+
+    #[inline(always)]
+    pub fn seen(self) -> tcp::Flags {
+        tcp::Flags(read!(self, seen))
+    }
+
+    #[inline(always)]
+    pub fn set_seen(self, seen: tcp::Flags) {
+        write!(self, seen, seen.0);
+    }
+
+    #[inline(always)]
+    pub fn rule(self) -> u32 {
+        read!(self, rule)
+    }
+
+    /// Packets and bytes so far.
+    #[inline(always)]
+    pub fn totals(self) -> (u64, u64) {
+        (read!(self, packets), read!(self, bytes))
+    }
+
+    /// Counts packets. Not atomic: one direction of one flow normally stays on one CPU, and the
+    /// lost count where it does not is cheaper than a locked instruction on every packet.
+    #[inline(always)]
+    pub fn count(self, packets: u64, bytes: u64) {
+        let (packets_before, bytes_before) = self.totals();
+        write!(self, packets, packets_before + packets);
+        write!(self, bytes, bytes_before + bytes);
+    }
+
+    /// Makes all earlier writes to this entry visible to a CPU that passes its own barrier later.
+    #[inline(always)]
+    pub fn barrier(self) {
+        // SAFETY: an aligned field of a map value, see `read!`.
+        unsafe { atomic::fetch_add(&raw mut (*self.0).packets, 0) };
+    }
+
+    /// Takes the right to remove the session, if its deadline is still `deadline_ns`. At most one
+    /// CPU gets it.
+    #[inline(always)]
+    pub fn begin_removal(self, deadline_ns: u64) -> bool {
+        // SAFETY: an aligned field of a map value, see `read!`.
+        let found = unsafe {
+            atomic::compare_exchange(&raw mut (*self.0).deadline_ns, deadline_ns, DELETED)
+        };
+        found == deadline_ns
+    }
+}

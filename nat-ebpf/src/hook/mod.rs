@@ -1,0 +1,58 @@
+//! What differs between XDP and TC. Everything else is written once, generic over [`Hook`].
+pub mod tc;
+pub mod xdp;
+
+use nat_common::{
+    addr::Ipv4,
+    flow::{Direction, Protocol},
+    instance::Role,
+    packet::Packet,
+    verdict::Verdict,
+};
+
+use crate::{entry::Translation, packet::Frame};
+
+/// What a frame adds to counters.
+#[derive(Clone, Copy)]
+pub struct Weight {
+    /// More than one for a segmented super-frame.
+    pub packets: u64,
+    /// From the network header on.
+    pub bytes: u64,
+}
+
+/// A place where packets are seen.
+pub trait Hook: Frame {
+    /// Whether the stack and TC still see what this hook passes on.
+    const EARLY: bool;
+
+    /// How a packet leaves; found before anything is changed.
+    type Route: Copy;
+
+    /// What this frame adds to counters.
+    fn weight(&self) -> Weight;
+
+    /// Whether this hook translates such a packet itself; otherwise how it leaves it to the stack.
+    fn accept(&self, packet: &Packet) -> Result<(), Verdict>;
+
+    /// How a packet to `destination` leaves. Where the hook has to find that out, it must be by an
+    /// interface of role `by`.
+    fn route(&self, packet: &Packet, destination: Ipv4, by: Role) -> Result<Self::Route, Verdict>;
+
+    /// Index of the interface by which a packet leaves.
+    fn egress(route: &Self::Route) -> u32;
+
+    /// Replaces the local endpoint of the packet and sends it on its way.
+    fn translate(
+        &mut self,
+        packet: &Packet,
+        direction: Direction,
+        protocol: Protocol,
+        to: &Translation,
+        route: &Self::Route,
+    ) -> Result<(), Verdict>;
+
+    /// Whether the stack would forward this packet rather than take it in, or how this hook leaves
+    /// a packet that it has nothing to do with.
+    fn forwarded(&self, packet: &Packet) -> Result<bool, Verdict>;
+}

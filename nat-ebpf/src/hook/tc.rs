@@ -1,0 +1,171 @@
+//! TC: between the stack and the wire. The stack has routed or will route; packets may be
+//! super-frames, and their checksums unfinished or already verified, so fields are changed through
+//! helpers that keep `skb->csum` and `ip_summed` right.
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC},
+    programs::TcContext,
+};
+use nat_common::{
+    addr::Ipv4,
+    flow::{Direction, Protocol},
+    instance::Role,
+    packet::{Packet, Transport},
+    rewrite::{Fields, IPV4_CHECK},
+    stats,
+    verdict::{Fate, Verdict},
+};
+
+use super::{Hook, Weight};
+use crate::{
+    entry::Translation,
+    packet::Frame,
+    stage::{
+        parse::{ETHERNET_BYTES, IPV4_OFFSET},
+        redirect,
+        stats::count,
+    },
+};
+
+/// A packet at a TC hook.
+pub struct Tc {
+    ctx: TcContext,
+    hook: stats::Hook,
+}
+
+impl Tc {
+    #[inline(always)]
+    pub fn new(ctx: TcContext, hook: stats::Hook) -> Self {
+        Self { ctx, hook }
+    }
+
+    /// Counts the verdict and turns it into an action.
+    #[inline(always)]
+    pub fn finish(&self, verdict: Verdict) -> i32 {
+        count(self.hook, verdict, self.weight());
+        match verdict.fate() {
+            // Leaves the packet to further TC programs, if there are any.
+            Fate::Translated | Fate::Passed | Fate::LeftToStack => TC_ACT_UNSPEC,
+            Fate::Dropped => TC_ACT_SHOT as i32,
+        }
+    }
+
+    #[inline(always)]
+    fn skb(&self) -> &aya_ebpf::bindings::__sk_buff {
+        // SAFETY: the context that the kernel passed to the program.
+        unsafe { &*self.ctx.skb.skb }
+    }
+}
+
+impl Frame for Tc {
+    #[inline(always)]
+    fn start(&self) -> usize {
+        self.ctx.data()
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        self.ctx.data_end()
+    }
+
+    #[inline(always)]
+    fn reach(&self, bytes: usize) -> bool {
+        if self.start() + bytes <= self.end() {
+            return true;
+        }
+        bytes <= self.skb().len as usize && self.ctx.pull_data(bytes as u32).is_ok()
+    }
+}
+
+impl Hook for Tc {
+    const EARLY: bool = false;
+
+    /// The interface by which the packet leaves, where that is known: at egress.
+    type Route = u32;
+
+    #[inline(always)]
+    fn weight(&self) -> Weight {
+        let skb = self.skb();
+        Weight {
+            packets: skb.gso_segs.max(1) as u64,
+            bytes: skb.len.saturating_sub(ETHERNET_BYTES as u32) as u64,
+        }
+    }
+
+    #[inline(always)]
+    fn accept(&self, _packet: &Packet) -> Result<(), Verdict> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn route(&self, _packet: &Packet, _destination: Ipv4, _by: Role) -> Result<u32, Verdict> {
+        Ok(self.skb().ifindex)
+    }
+
+    #[inline(always)]
+    fn egress(route: &u32) -> u32 {
+        *route
+    }
+
+    #[inline(always)]
+    fn translate(
+        &mut self,
+        packet: &Packet,
+        direction: Direction,
+        protocol: Protocol,
+        to: &Translation,
+        _route: &u32,
+    ) -> Result<(), Verdict> {
+        self.rewrite(packet, direction, protocol, to).map_err(|_| Verdict::RewriteFailed)
+    }
+
+    #[inline(always)]
+    fn forwarded(&self, packet: &Packet) -> Result<bool, Verdict> {
+        Ok(redirect::forwarded(self.ctx.as_ptr(), packet, self.skb().ifindex))
+    }
+}
+
+impl Tc {
+    #[inline(always)]
+    fn rewrite(
+        &self,
+        packet: &Packet,
+        direction: Direction,
+        protocol: Protocol,
+        to: &Translation,
+    ) -> Result<(), i64> {
+        let fields = Fields::of(direction, protocol);
+        let transport = packet.transport_offset as usize;
+        let old_address = match direction {
+            Direction::Outbound => packet.source,
+            Direction::Inbound => packet.destination,
+        };
+        let old_port = match (packet.transport, direction) {
+            (Transport::Tcp { source, .. }, Direction::Outbound)
+            | (Transport::Udp { source, .. }, Direction::Outbound) => source,
+            (Transport::Tcp { destination, .. }, Direction::Inbound)
+            | (Transport::Udp { destination, .. }, Direction::Inbound) => destination,
+            (Transport::IcmpQuery { identifier, .. }, _) => identifier,
+            (Transport::Untranslatable(_), _) => return Err(-1),
+        };
+        let optional = if fields.check_optional { BPF_F_MARK_MANGLED_0 as u64 } else { 0 };
+        let check = transport + fields.check as usize;
+        let (old, new) = (old_address.to_be32() as u64, to.address.to_be32() as u64);
+        if fields.pseudo_header {
+            // The only part of the sum that is already there while the checksum is partial.
+            let flags = BPF_F_PSEUDO_HDR as u64 | optional | size_of::<Ipv4>() as u64;
+            self.ctx.l4_csum_replace(check, old, new, flags)?;
+        }
+        let flags = optional | size_of::<u16>() as u64;
+        let (old_port, new_port) = (old_port.to_be16() as u64, to.port.to_be16() as u64);
+        self.ctx.l4_csum_replace(check, old_port, new_port, flags)?;
+        self.ctx.l3_csum_replace(
+            IPV4_OFFSET + IPV4_CHECK as usize,
+            old,
+            new,
+            size_of::<Ipv4>() as u64,
+        )?;
+        self.ctx.store(transport + fields.port as usize, &to.port, 0)?;
+        self.ctx.store(IPV4_OFFSET + fields.address as usize, &to.address, 0)
+    }
+}

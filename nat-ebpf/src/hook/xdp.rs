@@ -1,0 +1,174 @@
+//! XDP: before the stack. Decides the route itself, by the kernel's tables, and redirects; leaves
+//! whatever is unusual to the stack, unmodified.
+use aya_ebpf::{
+    EbpfContext,
+    bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS},
+    helpers::generated::bpf_redirect,
+    programs::XdpContext,
+};
+use nat_common::{
+    addr::Ipv4,
+    checksum,
+    flow::{Direction, Protocol},
+    instance::Role,
+    packet::{Packet, Transport},
+    rewrite::{Fields, IPV4_CHECK, IPV4_TTL},
+    stats,
+    verdict::{Fate, Verdict},
+};
+
+use super::{Hook, Weight};
+use crate::{
+    entry::Translation,
+    packet::Frame,
+    stage::{
+        parse::{ETHERNET_BYTES, IPV4_OFFSET},
+        redirect::{self, NextHop},
+        stats::count,
+    },
+};
+
+/// A frame at an XDP hook.
+pub struct Xdp {
+    ctx: XdpContext,
+    hook: stats::Hook,
+    /// What becomes of a translated frame.
+    action: u32,
+}
+
+impl Xdp {
+    #[inline(always)]
+    pub fn new(ctx: XdpContext, hook: stats::Hook) -> Self {
+        // Overwritten with the packet; a translated frame without an action is a bug.
+        Self { ctx, hook, action: XDP_ABORTED }
+    }
+
+    /// Counts the verdict and turns it into an action.
+    #[inline(always)]
+    pub fn finish(&self, verdict: Verdict) -> u32 {
+        let (verdict, action) = match verdict.fate() {
+            Fate::Translated => (verdict, self.action),
+            Fate::Dropped => (verdict, XDP_DROP),
+            Fate::LeftToStack => (verdict, XDP_PASS),
+            // TC sees the frame next and gives the final verdict.
+            Fate::Passed => (Verdict::LeftUntouched, XDP_PASS),
+        };
+        count(self.hook, verdict, self.weight());
+        action
+    }
+}
+
+impl Frame for Xdp {
+    #[inline(always)]
+    fn start(&self) -> usize {
+        self.ctx.data()
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        self.ctx.data_end()
+    }
+
+    #[inline(always)]
+    fn reach(&self, bytes: usize) -> bool {
+        self.start() + bytes <= self.end()
+    }
+}
+
+impl Hook for Xdp {
+    const EARLY: bool = true;
+
+    type Route = NextHop;
+
+    #[inline(always)]
+    fn weight(&self) -> Weight {
+        let bytes = (self.end() - self.start()).saturating_sub(ETHERNET_BYTES);
+        Weight { packets: 1, bytes: bytes as u64 }
+    }
+
+    #[inline(always)]
+    fn accept(&self, packet: &Packet) -> Result<(), Verdict> {
+        if packet.options {
+            return Err(Verdict::LeftOptions);
+        }
+        if packet.ttl <= 1 {
+            return Err(Verdict::LeftTtl);
+        }
+        match packet.transport {
+            Transport::Untranslatable(_) => Err(Verdict::LeftUntranslatable),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline(always)]
+    fn route(&self, packet: &Packet, destination: Ipv4, by: Role) -> Result<NextHop, Verdict> {
+        let ifindex = self.ctx.ingress_ifindex() as u32;
+        redirect::next_hop(self.ctx.as_ptr(), packet, destination, ifindex, by)
+    }
+
+    #[inline(always)]
+    fn egress(route: &NextHop) -> u32 {
+        route.ifindex
+    }
+
+    #[inline(always)]
+    fn translate(
+        &mut self,
+        packet: &Packet,
+        direction: Direction,
+        protocol: Protocol,
+        to: &Translation,
+        route: &NextHop,
+    ) -> Result<(), Verdict> {
+        let done = self.rewrite(packet, direction, protocol, to, route);
+        done.ok_or(Verdict::RewriteFailed)?;
+        // SAFETY: the helper has no precondition.
+        self.action = unsafe { bpf_redirect(route.ifindex, 0) } as u32;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn forwarded(&self, _packet: &Packet) -> Result<bool, Verdict> {
+        Err(Verdict::LeftUntouched)
+    }
+}
+
+impl Xdp {
+    /// Writes the new addresses of all layers. Nothing, once a field is found missing: that cannot
+    /// happen after parsing, and the frame is then dropped.
+    #[inline(always)]
+    fn rewrite(
+        &self,
+        packet: &Packet,
+        direction: Direction,
+        protocol: Protocol,
+        to: &Translation,
+        route: &NextHop,
+    ) -> Option<()> {
+        let fields = Fields::of(direction, protocol);
+        let transport = packet.transport_offset as usize;
+
+        let check = transport + fields.check as usize;
+        let old: u16 = self.load(check)?;
+        let new = if fields.check_optional {
+            checksum::update_udp(old, to.transport_delta)
+        } else {
+            checksum::update(old, to.transport_delta)
+        };
+        self.put(check, new)?;
+        self.put(transport + fields.port as usize, to.port)?;
+
+        let check = IPV4_OFFSET + IPV4_CHECK as usize;
+        let gained = checksum::combine(to.header_delta, checksum::TTL_DECREMENT);
+        self.put(check, checksum::update(self.load(check)?, gained))?;
+        self.put(IPV4_OFFSET + IPV4_TTL as usize, packet.ttl - 1)?;
+        self.put(IPV4_OFFSET + fields.address as usize, to.address)?;
+
+        self.put(0, [route.destination_mac, route.source_mac])
+    }
+
+    #[inline(always)]
+    fn put<T: Copy>(&self, offset: usize, value: T) -> Option<()> {
+        self.store(offset, value).then_some(())
+    }
+}

@@ -1,0 +1,62 @@
+//! From outside to inside.
+use nat_common::{
+    flow::{Direction, Protocol},
+    instance::Role,
+    packet::Packet,
+    rule::Action,
+    verdict::Verdict,
+};
+
+use crate::{
+    clock,
+    hook::Hook,
+    stage::{
+        classify, parse,
+        session::{self, Found},
+    },
+};
+
+/// A packet's way in: to its session, or wherever the stack sends it.
+#[inline(always)]
+pub fn inbound<H: Hook>(hook: &mut H) -> Verdict {
+    match translated(hook) {
+        Ok(()) => Verdict::TranslatedIn,
+        Err(verdict) => verdict,
+    }
+}
+
+#[inline(always)]
+fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
+    let packet = parse::ipv4(hook)?;
+    hook.accept(&packet)?;
+    let now_ns = clock::now_ns();
+    let Ok(key) = packet.flow(Direction::Inbound) else {
+        return Err(without_session(hook, &packet));
+    };
+    let Found::Live(live) = session::find(Direction::Inbound, &key, now_ns)? else {
+        return Err(without_session(hook, &packet));
+    };
+    let route = hook.route(&packet, live.to.address, Role::Inside)?;
+    session::touch(&live, Direction::Inbound, &key, &packet, hook.weight(), now_ns);
+    let protocol = Protocol::from_number(packet.protocol).ok_or(Verdict::NoSession)?;
+    hook.translate(&packet, Direction::Inbound, protocol, &live.to, &route)
+}
+
+/// What becomes of a packet from outside that belongs to no session.
+///
+/// For an address of the gateway the stack decides. For one that the stack would forward, read the
+/// packet as the answer it pretends to be: if its flow is translated on the way out, nobody outside
+/// can have learnt this address from us, so it is unsolicited.
+#[inline(always)]
+fn without_session<H: Hook>(hook: &H, packet: &Packet) -> Verdict {
+    match hook.forwarded(packet) {
+        Ok(true) => {}
+        Ok(false) => return Verdict::NoSession,
+        Err(left) => return left,
+    }
+    match classify::rule(packet.destination, packet.source, packet.protocol) {
+        Ok(matched) if matches!(matched.action(), Action::Snat) => Verdict::Unsolicited,
+        Err(Verdict::ProtocolNotCovered) => Verdict::Unsolicited,
+        _ => Verdict::NoSession,
+    }
+}

@@ -1,0 +1,79 @@
+//! Every map: purpose, key, who writes, who reads. The sizes of [`OUTBOUND`] and [`INBOUND`] are
+//! placeholders that the loader replaces by `max_sessions`.
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LpmTrie, PerCpuArray},
+};
+use nat_common::{
+    flow::FlowKey,
+    instance::{Instance, Interface, RuleName},
+    limits::{INTERFACES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX},
+    pool::{Pool, PoolKey},
+    rule::{PrefixKey, Rule, RuleBits, Subset},
+    session::Session,
+    settings::{Control, SLOTS, Settings},
+    stats::{COUNTERS, Counter, RuleCounters},
+};
+
+/// Sessions by (inside, remote). Written and read by the data path; read by the controller's sweep
+/// and by the command line. Preallocated and never evicting: when full, new sessions are refused.
+#[map]
+pub static OUTBOUND: HashMap<FlowKey, Session> = HashMap::with_max_entries(1024, 0);
+
+/// Sessions by (external, remote): replies find their session here, and an entry is the claim on
+/// its external tuple. Written and read as [`OUTBOUND`].
+#[map]
+pub static INBOUND: HashMap<FlowKey, Session> = HashMap::with_max_entries(1024, 0);
+
+/// Which rule table is in force. Written by the controller as the last step of a change.
+#[map]
+pub static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+
+/// Settings by slot. Written by the controller.
+#[map]
+pub static SETTINGS: Array<Settings> = Array::with_max_entries(SLOTS, 0);
+
+/// Source prefix → rules whose `from` holds it. Written by the controller.
+#[map]
+pub static FROM: LpmTrie<PrefixKey, RuleBits> = LpmTrie::with_max_entries(PREFIXES_MAX, 0);
+
+/// Destination prefix → rules whose `to` holds it. Written by the controller.
+#[map]
+pub static TO: LpmTrie<PrefixKey, RuleBits> = LpmTrie::with_max_entries(PREFIXES_MAX, 0);
+
+/// Rules by protocol, and the `snat` rules: slot × [`Subset`]. Written by the controller.
+#[map]
+pub static SUBSETS: Array<RuleBits> = Array::with_max_entries(SLOTS * Subset::COUNT, 0);
+
+/// Rules by slot and position. Written by the controller.
+#[map]
+pub static RULES: Array<Rule> = Array::with_max_entries(SLOTS * RULES_MAX, 0);
+
+/// External addresses by rule and outside interface. Written by the controller.
+#[map]
+pub static POOLS: HashMap<PoolKey, Pool> = HashMap::with_max_entries(POOLS_MAX, 0);
+
+/// Roles by interface index. Written by the controller.
+#[map]
+pub static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(INTERFACES_MAX, 0);
+
+/// Packets and bytes by hook and verdict. Written by the data path.
+#[map]
+pub static VERDICTS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(COUNTERS, 0);
+
+/// What became of a rule's packets, by rule identity. Written by the data path.
+#[map]
+pub static RULE_COUNTERS: PerCpuArray<RuleCounters> =
+    PerCpuArray::with_max_entries(RULE_IDS_MAX, 0);
+
+/// Names by rule identity. Written by the controller, read by the command line.
+#[map]
+pub static RULE_NAMES: Array<RuleName> = Array::with_max_entries(RULE_IDS_MAX, 0);
+
+/// What the instance says about itself. Written by the controller, read by the command line.
+#[map]
+pub static INSTANCE: Array<Instance> = Array::with_max_entries(1, 0);
+
+/// The time in tests: see [`crate::clock`].
+#[map]
+pub static TEST_CLOCK: Array<u64> = Array::with_max_entries(1, 0);

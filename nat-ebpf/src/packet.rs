@@ -1,0 +1,56 @@
+//! The only pointer arithmetic on packets.
+use core::ptr;
+
+/// A frame that a program may read and write directly. Offsets are bytes from its first byte.
+pub trait Frame {
+    /// Address of the first byte.
+    fn start(&self) -> usize;
+
+    /// Address after the last byte that can be read directly.
+    fn end(&self) -> usize;
+
+    /// Makes the first `bytes` directly readable, if the frame has so many.
+    fn reach(&self, bytes: usize) -> bool;
+
+    /// Where a `T` stands in the frame, or nothing if it is not there in full.
+    #[inline(always)]
+    fn at<T>(&self, offset: usize) -> Option<*mut T> {
+        let address = opaque(self.start() + offset);
+        if address + size_of::<T>() > self.end() {
+            return None;
+        }
+        Some(address as *mut T)
+    }
+
+    /// Copies a `T` out of the frame.
+    #[inline(always)]
+    fn load<T: Copy>(&self, offset: usize) -> Option<T> {
+        // SAFETY: `at` checked the bounds; `T` is plain bytes in every caller.
+        self.at(offset).map(|field| unsafe { ptr::read_unaligned(field) })
+    }
+
+    /// Copies a `T` into the frame; false if it has no room there.
+    #[inline(always)]
+    fn store<T: Copy>(&self, offset: usize, value: T) -> bool {
+        match self.at(offset) {
+            // SAFETY: `at` checked the bounds.
+            Some(field) => {
+                unsafe { ptr::write_unaligned(field, value) };
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// The same address, of unknown origin to the compiler.
+///
+/// LLVM would otherwise compute an address with a variable offset once for the bounds check and
+/// once for the access, and the verifier cannot tell that both are the same.
+#[inline(always)]
+fn opaque(address: usize) -> usize {
+    let mut same = address;
+    // SAFETY: no instruction at all.
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) same, options(pure, nomem, nostack)) };
+    same
+}

@@ -1,0 +1,7 @@
+//! The stages, in the packet's order.
+pub mod classify;
+pub mod parse;
+pub mod port;
+pub mod redirect;
+pub mod session;
+pub mod stats;

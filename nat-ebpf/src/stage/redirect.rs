@@ -1,0 +1,82 @@
+//! The way on, by the kernel's own routing and neighbour tables.
+use core::{ffi::c_void, mem};
+
+use aya_ebpf::{
+    bindings::{
+        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
+        BPF_FIB_LOOKUP_SKIP_NEIGH, bpf_fib_lookup as FibLookup,
+    },
+    helpers::generated::bpf_fib_lookup,
+};
+use nat_common::{addr::Ipv4, instance::Role, packet::Packet, verdict::Verdict};
+
+use crate::maps::INTERFACES;
+
+/// AF_INET of `sys/socket.h`.
+const AF_INET: u8 = 2;
+
+/// Where a frame goes next.
+#[derive(Clone, Copy)]
+pub struct NextHop {
+    pub ifindex: u32,
+    pub destination_mac: [u8; 6],
+    pub source_mac: [u8; 6],
+}
+
+/// The next hop of a packet that arrived on `ifindex` and is bound for `destination`, if it leaves
+/// by an interface of role `by`. `ctx` is the context of the running program.
+#[inline(always)]
+pub fn next_hop(
+    ctx: *mut c_void,
+    packet: &Packet,
+    destination: Ipv4,
+    ifindex: u32,
+    by: Role,
+) -> Result<NextHop, Verdict> {
+    let mut fib = question(packet, destination, ifindex);
+    // Makes the helper check the MTU of the way out.
+    fib.__bindgen_anon_1.tot_len = packet.total_length;
+    let outcome = ask(ctx, &mut fib, 0);
+    if outcome == BPF_FIB_LKUP_RET_NO_NEIGH {
+        return Err(Verdict::LeftNeighbour);
+    }
+    if outcome == BPF_FIB_LKUP_RET_FRAG_NEEDED {
+        return Err(Verdict::LeftMtu);
+    }
+    if outcome != BPF_FIB_LKUP_RET_SUCCESS {
+        return Err(Verdict::LeftRoute);
+    }
+    // SAFETY: interfaces with a role are not removed while programs are attached.
+    match unsafe { INTERFACES.get(fib.ifindex) } {
+        Some(interface) if interface.role == by as u8 => {}
+        _ => return Err(Verdict::LeftRoute),
+    }
+    Ok(NextHop { ifindex: fib.ifindex, destination_mac: fib.dmac, source_mac: fib.smac })
+}
+
+/// Whether the stack would forward a packet that arrived on `ifindex`, rather than take it in or
+/// discard it.
+#[inline(always)]
+pub fn forwarded(ctx: *mut c_void, packet: &Packet, ifindex: u32) -> bool {
+    let mut fib = question(packet, packet.destination, ifindex);
+    ask(ctx, &mut fib, BPF_FIB_LOOKUP_SKIP_NEIGH) == BPF_FIB_LKUP_RET_SUCCESS
+}
+
+#[inline(always)]
+fn question(packet: &Packet, destination: Ipv4, ifindex: u32) -> FibLookup {
+    // SAFETY: plain integers, for which zero is a value.
+    let mut fib: FibLookup = unsafe { mem::zeroed() };
+    fib.family = AF_INET;
+    fib.l4_protocol = packet.protocol;
+    fib.__bindgen_anon_2.tos = packet.tos;
+    fib.ifindex = ifindex;
+    fib.__bindgen_anon_3.ipv4_src = packet.source.to_be32();
+    fib.__bindgen_anon_4.ipv4_dst = destination.to_be32();
+    fib
+}
+
+#[inline(always)]
+fn ask(ctx: *mut c_void, fib: &mut FibLookup, flags: u32) -> u32 {
+    // SAFETY: the context is the program's own, and the size is that of the structure.
+    unsafe { bpf_fib_lookup(ctx, fib, size_of::<FibLookup>() as i32, flags) as u32 }
+}

@@ -1,0 +1,286 @@
+//! One run of the demo, with one of the two hooks.
+
+use std::{
+    fmt, fs,
+    io::Write as _,
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use nat_tests::lab::{
+    BpfFs, Capture, Lab, NatCtl, Offloads, Sniffer,
+    leaks::ipv4_packet,
+    topology::{CLIENT, EXTERNAL, SERVER, SERVER2},
+    traffic::{HttpServer, Ping, UdpClient, UdpEcho, download, tcp_connect},
+};
+
+use crate::{
+    checks::Checks,
+    cleanup::Cleanup,
+    screen,
+    sessions::{self, Flow},
+};
+
+const FILE_BYTES: usize = 4_000_000;
+const PINGS: u16 = 5;
+const PING_IDENTIFIER: u16 = 4711;
+/// For one answer: what is lost on the way is sent again long before.
+const LIMIT: Duration = Duration::from_secs(5);
+const RULE: &str = "internet";
+
+const TOPOLOGY: &str = "\
+  client              gateway                          server
+  10.77.0.2 c0 ─── lan0 10.77.0.1   203.0.113.1 wan0 ─── s0 203.0.113.10
+                                                            203.0.113.11
+Three network namespaces. The server has no route to 10.77.0.0/24: what nat-ctl does not translate is
+never answered. Offloads are off: every packet has its checksum and every receiver checks it.";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    Tc,
+    Xdp,
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tc => "tc",
+            Self::Xdp => "xdp",
+        })
+    }
+}
+
+fn config(hook: Hook) -> String {
+    format!(
+        r#"[interfaces]
+inside = ["lan0"]
+outside = ["wan0"]
+hook = "{hook}"
+
+[[rules]]
+name = "{RULE}"
+from = ["10.77.0.0/24"]
+to = ["0.0.0.0/0"]
+action = "snat"
+source = {{ addresses = ["203.0.113.1"] }}
+"#
+    )
+}
+
+/// The observers on the wire.
+struct Wires {
+    /// At the far ends, where every packet shows in both modes.
+    client: Sniffer,
+    server: Sniffer,
+    /// Where the gateway's own stack takes packets: those that XDP forwards never get there.
+    stack: Sniffer,
+}
+
+pub fn play(hook: Hook, cleanup: &Cleanup) -> Checks {
+    let mut checks = Checks::default();
+    screen::heading(&format!("Three hosts (hook = {hook})"));
+    println!("{TOPOLOGY}");
+    let lab = Lab::new(Offloads::Off);
+    let bpffs = BpfFs::new();
+    let nat_ctl = NatCtl::new(&lab.gateway, &bpffs);
+
+    screen::heading("The configuration");
+    let folder = cleanup.folder();
+    let file = folder.as_ref().join("nat.toml");
+    fs::write(&file, config(hook)).expect("write the configuration");
+    print!("{}", config(hook));
+
+    screen::heading("nat-ctl starts");
+    let begin = Instant::now();
+    cleanup.started(&nat_ctl, nat_ctl.start(&file));
+    screen::command("nat-ctl run --config nat.toml", &cleanup.log());
+    println!("Ready after {} ms.", begin.elapsed().as_millis());
+
+    let wires = Wires {
+        client: Sniffer::start(&lab.client, "c0"),
+        server: Sniffer::start(&lab.server, "s0"),
+        stack: Sniffer::start(&lab.gateway, "lan0"),
+    };
+    traffic(&lab, &nat_ctl, &mut checks);
+    let captures = [wires.client.stop(), wires.server.stop(), wires.stack.stop()];
+    on_the_wire(hook, &captures, &mut checks);
+
+    let detached = cleanup.undo();
+    checks.note("nat-ctl detach removes the data path", detached.and_then(|()| no_pins(&bpffs)));
+    checks.print();
+    if checks.failed() > 0 {
+        keep(&captures, hook);
+    }
+    checks
+}
+
+/// Moves traffic of all three kinds and looks at the sessions while they live.
+fn traffic(lab: &Lab, nat_ctl: &NatCtl, checks: &mut Checks) {
+    let http = HttpServer::start(&lab.server, SocketAddrV4::new(SERVER, 80), FILE_BYTES);
+    let echo = UdpEcho::start(&lab.server, SocketAddrV4::new(SERVER2, 7));
+
+    screen::heading("TCP: a file over HTTP");
+    let begin = Instant::now();
+    let file = download(&lab.client, None, http.address(), LIMIT);
+    let milliseconds = begin.elapsed().as_millis();
+    match &file {
+        Ok(file) => {
+            println!("{} fetched {} bytes in {milliseconds} ms.", file.local, file.bytes);
+            println!(
+                "sha256 {} at the server\nsha256 {} at the client",
+                http.sha256(),
+                file.sha256
+            );
+            let equal = file.sha256 == http.sha256();
+            checks.holds("the file arrives complete", equal, format!("{} bytes", file.bytes));
+        }
+        Err(error) => checks.holds("the file arrives complete", false, error.to_string()),
+    }
+    // A second connection, which is still open when the sessions are listed.
+    let open = tcp_connect(&lab.client, None, http.address(), LIMIT);
+    if let Ok(mut stream) = open.as_ref() {
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\n");
+    }
+
+    screen::heading("UDP: an echo");
+    let client = UdpClient::bind(&lab.client, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+    let answers = (0..10_u8).filter(|round| client.ask(echo.address(), &[*round; 1000], 3, LIMIT));
+    let answers = answers.count();
+    println!("{answers} of 10 datagrams came back.");
+    checks.holds("UDP is answered", answers == 10, format!("{answers} of 10"));
+
+    screen::heading("ICMP: ping");
+    let mut ping = Ping::new(&lab.client, SERVER, PING_IDENTIFIER);
+    let report = ping.run(PINGS, LIMIT);
+    println!("{} echo requests, {} answers.", report.sent, report.received);
+    checks.holds(
+        "ping is answered",
+        report.received == PINGS,
+        format!("{} of {PINGS}", report.received),
+    );
+
+    screen::heading("What the server saw");
+    let peers: Vec<SocketAddr> = http.peers().into_iter().chain(echo.peers()).collect();
+    let mut shown = peers.clone();
+    shown.dedup();
+    for peer in &shown {
+        println!("  {peer}");
+    }
+    let strangers = peers.iter().filter(|peer| peer.ip() != IpAddr::V4(EXTERNAL)).count();
+    checks.holds(
+        "the server saw only the external address",
+        strangers == 0 && peers.len() >= 12,
+        format!("{} connections and datagrams, {strangers} from elsewhere", peers.len()),
+    );
+
+    let port_of = |local: Option<SocketAddr>| local.map_or(0, |address| address.port());
+    let inside = |port| SocketAddrV4::new(CLIENT, port);
+    let flows = [
+        Flow {
+            proto: "tcp",
+            inside: inside(port_of(open.as_ref().ok().and_then(|it| it.local_addr().ok()))),
+            outside: (EXTERNAL, http.peers().last().map(SocketAddr::port)),
+            remote: http.address(),
+        },
+        Flow {
+            proto: "udp",
+            inside: inside(client.local().port()),
+            outside: (EXTERNAL, echo.peers().last().map(SocketAddr::port)),
+            remote: echo.address(),
+        },
+        Flow {
+            proto: "icmp",
+            inside: inside(ping.identifier()),
+            outside: (EXTERNAL, None),
+            remote: SocketAddrV4::new(SERVER, 0),
+        },
+    ];
+    ask_nat_ctl(nat_ctl, &flows, checks);
+}
+
+/// The reading commands, as text for the audience and as JSON for the checks.
+fn ask_nat_ctl(nat_ctl: &NatCtl, flows: &[Flow], checks: &mut Checks) {
+    screen::heading("The session table");
+    let list = nat_ctl.json(&["sessions", "list"]);
+    screen::command("nat-ctl sessions list", &nat_ctl.text(&["sessions", "list"]));
+    for flow in flows {
+        let claim = format!("sessions list has the {} session", flow.proto.to_uppercase());
+        checks.note(&claim, sessions::check(&list, flow, RULE));
+    }
+
+    screen::heading("The counters");
+    screen::command("nat-ctl stats", &nat_ctl.text(&["stats"]));
+    let stats = nat_ctl.json(&["stats"]);
+    let schema = stats["schema"].as_str().unwrap_or("none");
+    checks.holds("stats are machine-readable", schema.starts_with("nat-ctl/stats/"), schema);
+
+    let status = nat_ctl.run(&["status", "--check"]);
+    let code = status.status.code().map_or_else(|| "killed".to_owned(), |code| code.to_string());
+    checks.holds("status --check is content", status.status.success(), format!("exit code {code}"));
+}
+
+fn on_the_wire(hook: Hook, [client, server, stack]: &[Capture; 3], checks: &mut Checks) {
+    let leaks = server.private_sources();
+    let packets = ipv4_packets(server.incoming());
+    checks.note(
+        "no private address on the outside wire",
+        match leaks.first() {
+            None if packets > 0 => Ok(format!("{packets} packets")),
+            None => Err("there were no packets at all".to_owned()),
+            Some(leak) => Err(format!("{} of {packets} packets, first: {leak}", leaks.len())),
+        },
+    );
+    for (capture, side) in [(server, "outside"), (client, "inside")] {
+        // Those that the gateway sent: the others are the hosts' own.
+        let checksums = nat_tests::lab::checksums::check(capture.incoming());
+        checks.holds(
+            &format!("tcpdump finds the checksums right, {side}"),
+            checksums.wrong.is_empty() && checksums.correct > 0,
+            checksums.to_string(),
+        );
+    }
+    if hook == Hook::Xdp {
+        let sent = ipv4_packets(client.outgoing());
+        let by_stack = ipv4_packets(stack.incoming());
+        checks.holds(
+            "XDP forwards before the kernel's stack sees a packet",
+            by_stack * 10 <= sent,
+            format!("{} of the client's {sent} packets", sent.saturating_sub(by_stack)),
+        );
+    }
+}
+
+fn ipv4_packets<'a>(frames: impl Iterator<Item = &'a nat_tests::lab::Frame>) -> usize {
+    frames.filter(|frame| ipv4_packet(&frame.bytes).is_some()).count()
+}
+
+/// What is left in the bpffs, besides the kernel's own two files.
+fn no_pins(bpffs: &BpfFs) -> Result<String, String> {
+    let mut left = Vec::new();
+    collect_files(&bpffs.path(), &mut left);
+    left.retain(|path| !path.ends_with("maps.debug") && !path.ends_with("progs.debug"));
+    if left.is_empty() { Ok("no pins left".to_owned()) } else { Err(left.join(", ")) }
+}
+
+fn collect_files(folder: &Path, files: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect_files(&path, files);
+        } else {
+            files.push(path.display().to_string());
+        }
+    }
+}
+
+/// Keeps what was captured when a check has failed, for whoever has to find out why.
+fn keep(captures: &[Capture], hook: Hook) {
+    println!("\nThe captures, to find out why:");
+    for capture in captures {
+        let name = format!("nat-ctl-demo-{hook}-{}.pcap", capture.device);
+        let path = std::env::temp_dir().join(name);
+        capture.write_pcap(&path);
+        println!("  {}", path.display());
+    }
+}
