@@ -67,7 +67,8 @@ pub fn choose(pool: &Pool, pooling: Pooling, client: Ipv4, random: u32) -> Optio
         return None;
     }
     if pooling as u8 == Pooling::Random as u8 {
-        return pool.addresses.get((random % count) as usize).copied();
+        // Multiplied rather than divided: the verifier can bound the product.
+        return pool.addresses.get((((random >> 16) * count) >> 16) as usize).copied();
     }
     let mut best = (Ipv4::UNSPECIFIED, 0);
     for (index, &address) in pool.addresses.iter().enumerate() {
@@ -128,9 +129,10 @@ mod tests {
 
     #[test]
     fn random_reaches_every_address() {
-        for n in 0..4 {
-            let chosen = choose(&pool(&[1, 2, 3, 4]), Pooling::Random, Ipv4::UNSPECIFIED, n);
-            assert_eq!(chosen, Some(Ipv4::new([203, 0, 113, n as u8 + 1])));
+        for n in 0..4_u8 {
+            let random = u32::from(n) << 30 | 0x1234;
+            let chosen = choose(&pool(&[1, 2, 3, 4]), Pooling::Random, Ipv4::UNSPECIFIED, random);
+            assert_eq!(chosen, Some(Ipv4::new([203, 0, 113, n + 1])));
         }
     }
 }

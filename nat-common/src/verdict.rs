@@ -40,6 +40,17 @@ macro_rules! verdicts {
             /// All of them, in the order of their numbers.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
+            /// The verdict of a number. An unknown number can only come from a damaged map, and
+            /// discards the packet.
+            #[inline(always)]
+            #[must_use]
+            pub const fn from_number(number: u8) -> Self {
+                match number {
+                    $($number => Self::$variant,)+
+                    _ => Self::NotConfigured,
+                }
+            }
+
             /// The name in counters, output and docs.
             #[must_use]
             pub const fn name(self) -> &'static str {
@@ -144,6 +155,7 @@ mod tests {
         let mut names = HashSet::new();
         for (position, verdict) in Verdict::ALL.iter().enumerate() {
             assert_eq!(*verdict as usize, position, "{verdict:?}");
+            assert_eq!(Verdict::from_number(position as u8), *verdict);
             assert!(names.insert(verdict.name()), "{verdict:?}");
             let snake = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
             assert!(verdict.name().chars().all(snake), "{verdict:?}");

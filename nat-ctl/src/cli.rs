@@ -445,10 +445,10 @@ mod tests {
 
     #[test]
     fn instance_names() {
-        for name in ["default", "a", "net-1_b.c", "-x", &"n".repeat(32)] {
+        for name in ["default", "a", "net-1_b", "-x", &"n".repeat(32)] {
             assert_eq!(name.parse::<InstanceName>().unwrap().as_str(), name);
         }
-        for name in ["", ".", "..", ".hidden", "a b", "a/b", "ä", &"n".repeat(33)] {
+        for name in ["", ".", "..", "net.1", "a b", "a/b", "ä", &"n".repeat(33)] {
             assert!(name.parse::<InstanceName>().is_err(), "{name}");
         }
     }

@@ -37,7 +37,8 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
         return Err(without_session(hook, &packet));
     };
     let route = hook.route(&packet, live.to.address, Role::Inside)?;
-    session::touch(&live, Direction::Inbound, &key, &packet, hook.weight(), now_ns);
+    let flags = packet.tcp_flags();
+    session::touch(&live, Direction::Inbound, &key, flags, hook.weight(), now_ns);
     let protocol = Protocol::from_number(packet.protocol).ok_or(Verdict::NoSession)?;
     hook.translate(&packet, Direction::Inbound, protocol, &live.to, &route)
 }

@@ -3,8 +3,7 @@ use nat_common::{
     flow::{Direction, FlowKey, Protocol},
     instance::Role,
     packet::Packet,
-    rule::Action,
-    verdict::{Fate, Verdict},
+    verdict::Verdict,
 };
 
 use crate::{
@@ -12,9 +11,9 @@ use crate::{
     entry::Translation,
     hook::Hook,
     stage::{
-        classify, parse,
+        open::{self, TRANSLATABLE},
+        parse,
         session::{self, Found},
-        stats,
     },
 };
 
@@ -43,10 +42,14 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
 
     let to = match (found, &flow) {
         (Found::Live(live), Ok(key)) => {
-            session::touch(&live, Direction::Outbound, key, &packet, hook.weight(), now_ns);
+            let flags = packet.tcp_flags();
+            session::touch(&live, Direction::Outbound, key, flags, hook.weight(), now_ns);
             live.to
         }
-        _ => by_rule(hook, &packet, &flow, found, H::egress(&route), now_ns)?,
+        (found, flow) => {
+            let ended = matches!(found, Found::Ended);
+            by_rule(hook, &packet, flow, ended, H::egress(&route), now_ns)?
+        }
     };
     let protocol = Protocol::from_number(packet.protocol).ok_or(Verdict::ProtocolNotCovered)?;
     hook.translate(&packet, Direction::Outbound, protocol, &to, &route)
@@ -58,26 +61,29 @@ fn by_rule<H: Hook>(
     hook: &H,
     packet: &Packet,
     flow: &Result<FlowKey, Verdict>,
-    found: Found,
+    ended: bool,
     egress: u32,
     now_ns: u64,
 ) -> Result<Translation, Verdict> {
-    let matched = classify::rule(packet.source, packet.destination, packet.protocol)?;
-    let created = match (matched.action(), flow) {
-        (Action::Snat, Ok(key)) => {
-            if matches!(found, Found::Ended) {
-                session::end(key, now_ns);
-            }
-            session::create(key, packet, &matched, egress, hook.weight(), now_ns)
+    let request = open::request()?;
+    request.source = packet.source;
+    request.destination = packet.destination;
+    request.protocol = packet.protocol;
+    request.flags = packet.tcp_flags();
+    request.ended = ended;
+    request.early = H::EARLY;
+    request.egress = egress;
+    request.weight = hook.weight();
+    request.now_ns = now_ns;
+    match flow {
+        Ok(key) => {
+            request.key = *key;
+            request.untranslatable = TRANSLATABLE;
         }
-        (Action::Snat, Err(untranslatable)) => Err(*untranslatable),
-        (Action::Route, _) => Err(Verdict::Routed),
-        (Action::Drop, _) => Err(Verdict::RuleDrop),
-    };
-    let outcome = created.map(|_| ());
-    // What XDP passes on is counted by TC.
-    if !matches!(outcome, Err(verdict) if H::EARLY && matches!(verdict.fate(), Fate::Passed)) {
-        stats::count_rule(matched.rule.id, &outcome, hook.weight());
+        Err(verdict) => request.untranslatable = *verdict as u8,
     }
-    created
+    match Verdict::from_number(open::open()) {
+        Verdict::TranslatedOut => Ok(open::request()?.to),
+        verdict => Err(verdict),
+    }
 }

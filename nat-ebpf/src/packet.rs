@@ -9,9 +9,6 @@ pub trait Frame {
     /// Address after the last byte that can be read directly.
     fn end(&self) -> usize;
 
-    /// Makes the first `bytes` directly readable, if the frame has so many.
-    fn reach(&self, bytes: usize) -> bool;
-
     /// Where a `T` stands in the frame, or nothing if it is not there in full.
     #[inline(always)]
     fn at<T>(&self, offset: usize) -> Option<*mut T> {
@@ -50,7 +47,8 @@ pub trait Frame {
 #[inline(always)]
 fn opaque(address: usize) -> usize {
     let mut same = address;
-    // SAFETY: no instruction at all.
-    unsafe { core::arch::asm!("/* {0} */", inout(reg) same, options(pure, nomem, nostack)) };
+    // SAFETY: a move to itself. (Without any instruction the kernel refuses the line information,
+    // which would have two entries for one place.)
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) same, options(pure, nomem, nostack)) };
     same
 }

@@ -21,11 +21,6 @@ impl Frame for Keys<'_> {
     fn end(&self) -> usize {
         self.0.data_end()
     }
-
-    #[inline(always)]
-    fn reach(&self, bytes: usize) -> bool {
-        self.start() + bytes <= self.end()
-    }
 }
 
 /// Ends those of the sessions whose time is up; returns how many.

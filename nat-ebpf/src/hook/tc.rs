@@ -16,6 +16,8 @@ use nat_common::{
     verdict::{Fate, Verdict},
 };
 
+use network_types::tcp::TcpHdr;
+
 use super::{Hook, Weight};
 use crate::{
     entry::Translation,
@@ -27,6 +29,9 @@ use crate::{
     },
 };
 
+/// Ethernet, IPv4 with all its options, and what is read of TCP.
+const HEADER_BYTES_MAX: u32 = (ETHERNET_BYTES + 60 + TcpHdr::LEN) as u32;
+
 /// A packet at a TC hook.
 pub struct Tc {
     ctx: TcContext,
@@ -36,7 +41,14 @@ pub struct Tc {
 impl Tc {
     #[inline(always)]
     pub fn new(ctx: TcContext, hook: stats::Hook) -> Self {
-        Self { ctx, hook }
+        let tc = Self { ctx, hook };
+        // A packet may keep its headers in pages that a program cannot read directly. On failure
+        // they stay there and the packet reads as cut short.
+        let wanted = HEADER_BYTES_MAX.min(tc.skb().len);
+        if tc.end() - tc.start() < wanted as usize {
+            let _ = tc.ctx.pull_data(wanted);
+        }
+        tc
     }
 
     /// Counts the verdict and turns it into an action.
@@ -66,14 +78,6 @@ impl Frame for Tc {
     #[inline(always)]
     fn end(&self) -> usize {
         self.ctx.data_end()
-    }
-
-    #[inline(always)]
-    fn reach(&self, bytes: usize) -> bool {
-        if self.start() + bytes <= self.end() {
-            return true;
-        }
-        bytes <= self.skb().len as usize && self.ctx.pull_data(bytes as u32).is_ok()
     }
 }
 

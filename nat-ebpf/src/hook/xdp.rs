@@ -68,11 +68,6 @@ impl Frame for Xdp {
     fn end(&self) -> usize {
         self.ctx.data_end()
     }
-
-    #[inline(always)]
-    fn reach(&self, bytes: usize) -> bool {
-        self.start() + bytes <= self.end()
-    }
 }
 
 impl Hook for Xdp {

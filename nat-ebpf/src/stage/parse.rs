@@ -20,28 +20,20 @@ pub const ETHERNET_BYTES: usize = EthHdr::LEN;
 /// Where the IPv4 header starts.
 pub const IPV4_OFFSET: usize = ETHERNET_BYTES;
 
-/// Ports and length field of TCP and UDP alike.
-type Ports = [[u8; 2]; 2];
 /// Bytes of an ICMP query's header (RFC 792).
 const ICMP_BYTES: usize = 8;
-/// Data offset and flags in a TCP header (RFC 9293 section 3.1).
-const TCP_DATA_OFFSET: usize = 12;
+/// Where the flags stand in a TCP header (RFC 9293 section 3.1).
+const TCP_FLAGS: usize = 13;
 
 /// Reads the headers of an IPv4 packet. What cannot be translated is still a packet: whether that
 /// matters is for the rules to say.
 #[inline(always)]
 pub fn ipv4<F: Frame>(frame: &F) -> Result<Packet, Verdict> {
-    if !frame.reach(ETHERNET_BYTES) {
-        return Err(Verdict::NotIpv4);
-    }
     let eth: EthHdr = frame.load(0).ok_or(Verdict::NotIpv4)?;
     match eth.ether_type() {
         Ok(EtherType::Ipv4) => {}
         Ok(EtherType::Ieee8021q | EtherType::Ieee8021ad) => return Err(Verdict::VlanTagged),
         _ => return Err(Verdict::NotIpv4),
-    }
-    if !frame.reach(IPV4_OFFSET + Ipv4Hdr::LEN) {
-        return Err(Verdict::Malformed);
     }
     let ip: Ipv4Hdr = frame.load(IPV4_OFFSET).ok_or(Verdict::Malformed)?;
     let header_bytes = usize::from(ip.vihl & 0x0f) * 4;
@@ -89,7 +81,7 @@ fn transport<F: Frame>(frame: &F, protocol: u8, offset: usize, available: usize)
         Protocol::Udp => UdpHdr::LEN,
         Protocol::Icmp => ICMP_BYTES,
     };
-    if available < header_bytes || !frame.reach(offset + header_bytes) {
+    if available < header_bytes {
         return Transport::Untranslatable(Verdict::Truncated);
     }
     let read = match protocol {
@@ -102,33 +94,32 @@ fn transport<F: Frame>(frame: &F, protocol: u8, offset: usize, available: usize)
 
 #[inline(always)]
 fn tcp<F: Frame>(frame: &F, offset: usize) -> Option<Transport> {
-    let [source, destination]: Ports = frame.load(offset)?;
-    let [data_offset, flags]: [u8; 2] = frame.load(offset + TCP_DATA_OFFSET)?;
-    if usize::from(data_offset >> 4) * 4 < TcpHdr::LEN {
+    let header: TcpHdr = frame.load(offset)?;
+    if usize::from(header.doff()) * 4 < TcpHdr::LEN {
         return None;
     }
+    let flags: u8 = frame.load(offset + TCP_FLAGS)?;
     Some(Transport::Tcp {
-        source: Port::from_bytes(source),
-        destination: Port::from_bytes(destination),
+        source: Port::from_bytes(header.source),
+        destination: Port::from_bytes(header.dest),
         flags: tcp::Flags(flags),
     })
 }
 
 #[inline(always)]
 fn udp<F: Frame>(frame: &F, offset: usize) -> Option<Transport> {
-    let [source, destination]: Ports = frame.load(offset)?;
+    let header: UdpHdr = frame.load(offset)?;
     Some(Transport::Udp {
-        source: Port::from_bytes(source),
-        destination: Port::from_bytes(destination),
+        source: Port::from_bytes(header.src),
+        destination: Port::from_bytes(header.dst),
     })
 }
 
 #[inline(always)]
 fn icmp<F: Frame>(frame: &F, offset: usize) -> Option<Transport> {
-    let kind: u8 = frame.load(offset)?;
+    let [kind, _, _, _, high, low, _, _]: [u8; ICMP_BYTES] = frame.load(offset)?;
     if kind != ICMP_ECHO_REQUEST && kind != ICMP_ECHO_REPLY {
         return Some(Transport::Untranslatable(Verdict::IcmpUnsupported));
     }
-    let identifier: [u8; 2] = frame.load(offset + 4)?;
-    Some(Transport::IcmpQuery { kind, identifier: Port::from_bytes(identifier) })
+    Some(Transport::IcmpQuery { kind, identifier: Port::from_bytes([high, low]) })
 }

@@ -1,55 +1,72 @@
 //! An external port for a new session.
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_prandom_u32};
-use nat_common::{
-    addr::Ipv4,
-    flow::{Direction, FlowKey},
-    limits::PORT_TRIES_MAX,
-    port::{Candidates, PortRange},
-    verdict::Verdict,
-};
+use core::{ffi::c_void, ptr};
+
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_loop};
+use nat_common::{limits::PORT_TRIES_MAX, verdict::Verdict};
 
 use crate::{
-    entry::Entry,
     maps::INBOUND,
-    stage::session::{self, Birth, EXISTS},
+    stage::{
+        open::{EXISTS, Request, request},
+        session,
+    },
 };
 
-/// Claims an external endpoint for the flow `key` and returns the inbound key that it has now.
+/// Claims an external endpoint for this CPU's [`Request`], by its candidates. Returns the result
+/// of the last insertion: 0 with the inbound key in [`Request::claim`], or an error number.
 ///
 /// The claim is the insertion itself, refused by the kernel if the tuple is there already, so two
 /// CPUs cannot both succeed.
 #[inline(always)]
-pub fn claim(
-    key: &FlowKey,
-    external: Ipv4,
-    ports: PortRange,
-    birth: &Birth,
-) -> Result<FlowKey, Verdict> {
-    // SAFETY: the helper has no precondition.
-    let mut candidates = Candidates::new(ports, unsafe { bpf_get_prandom_u32() });
-    for _ in 0..PORT_TRIES_MAX {
-        let claim = key.translated(external, candidates.next_port());
-        let entry = birth.entry(&claim, (key.local, key.local_port));
-        let mut result = INBOUND.insert(&claim, &entry, BPF_NOEXIST as u64);
-        if result == Err(EXISTS) && reclaim(&claim, birth.now_ns) {
-            result = INBOUND.insert(&claim, &entry, BPF_NOEXIST as u64);
-        }
-        match result {
-            Ok(()) => return Ok(claim),
-            Err(EXISTS) => {}
-            Err(_) => return Err(Verdict::TableFull),
-        }
+pub fn claim() -> Result<i32, Verdict> {
+    request()?.result = EXISTS;
+    let body = try_next_port as unsafe extern "C" fn(u32, *mut c_void) -> i64;
+    // A loop of the kernel's, because the verifier follows a loop of ours once for every turn.
+    // SAFETY: the callback has the signature that the helper expects and takes no context.
+    unsafe { bpf_loop(PORT_TRIES_MAX, body as *mut c_void, ptr::null_mut(), 0) };
+    let request = request()?;
+    if request.result == IN_THE_WAY {
+        // A dead controller sweeps no more; its ended sessions shall cost no ports.
+        session::end(&request.occupant, request.now_ns);
+        request.result = insert(request);
     }
-    Err(Verdict::NoPort)
+    Ok(request.result)
 }
 
-/// Removes the session that holds an external tuple if its time is up, so that a dead controller,
-/// which sweeps no more, costs no ports. Returns whether it did.
-#[inline(always)]
-fn reclaim(claim: &FlowKey, now_ns: u64) -> bool {
-    let Some(occupant) = Entry::find(Direction::Inbound, claim) else {
-        return false;
+/// What [`try_next_port`] returns to be called again, or not.
+const AGAIN: i64 = 0;
+const ENOUGH: i64 = 1;
+
+/// [`Request::result`] when [`Request::claim`] is held by the session [`Request::occupant`], whose
+/// time is up.
+const IN_THE_WAY: i32 = 1;
+
+/// # Safety
+///
+/// To be called by `bpf_loop` only.
+unsafe extern "C" fn try_next_port(_turn: u32, _context: *mut c_void) -> i64 {
+    let Ok(request) = request() else {
+        return ENOUGH;
     };
-    let to = occupant.translation();
-    occupant.belongs_to(claim) && session::end(&claim.translated(to.address, to.port), now_ns)
+    let Request { key, external, birth, now_ns, .. } = *request;
+    request.claim = key.translated(external, request.candidates.next_port());
+    request.entry = birth.entry(&request.claim, (key.local, key.local_port), now_ns);
+    request.result = insert(request);
+    if request.result != EXISTS {
+        return ENOUGH;
+    }
+    let Some(occupant) = session::ended_at(&request.claim, now_ns) else {
+        return AGAIN;
+    };
+    request.occupant = occupant;
+    request.result = IN_THE_WAY;
+    ENOUGH
+}
+
+#[inline(always)]
+fn insert(request: &Request) -> i32 {
+    match INBOUND.insert(&request.claim, &request.entry, BPF_NOEXIST as u64) {
+        Ok(()) => 0,
+        Err(error) => error,
+    }
 }

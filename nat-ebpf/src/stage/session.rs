@@ -1,11 +1,8 @@
-//! Key → session: found, kept alive, made, ended.
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_prandom_u32};
+//! Key → session: found, kept alive, ended. [`super::open`] makes them.
 use nat_common::{
-    flow::{Direction, FlowKey, Protocol},
+    flow::{Direction, FlowKey},
     limits::REFRESH_INTERVAL_NS,
-    packet::Packet,
-    pool::{self, PoolKey, Pooling},
-    session::{self, DELETED, Session},
+    session::{self, DELETED},
     settings::Lifetime,
     tcp,
     verdict::Verdict,
@@ -14,15 +11,9 @@ use nat_common::{
 use crate::{
     entry::{Entry, Translation},
     hook::Weight,
-    maps::{INBOUND, OUTBOUND, POOLS},
-    stage::{
-        classify::{self, Matched},
-        port, stats,
-    },
+    maps::{INBOUND, OUTBOUND},
+    stage::{classify, stats},
 };
-
-/// Result of the kernel's map update for a key that is there already (`-EEXIST`).
-pub const EXISTS: i32 = -17;
 
 /// What a look-up found.
 #[derive(Clone, Copy)]
@@ -70,14 +61,13 @@ pub fn touch(
     live: &Live,
     direction: Direction,
     key: &FlowKey,
-    packet: &Packet,
+    flags: tcp::Flags,
     weight: Weight,
     now_ns: u64,
 ) {
     let entry = live.entry;
-    let events = packet.tcp_flags().events();
-    if events != tcp::Flags::NONE {
-        tcp_event(live, direction, key, packet.tcp_flags(), now_ns);
+    if flags.events() != tcp::Flags::NONE {
+        tcp_event(live, direction, key, flags, now_ns);
     }
     if now_ns >= entry.refresh_ns() {
         let lifetime = entry.lifetime();
@@ -130,91 +120,24 @@ fn tcp_event(live: &Live, direction: Direction, key: &FlowKey, flags: tcp::Flags
     }
 }
 
-/// Makes the session of a packet that a `snat` rule covers: claims an external endpoint, then
-/// publishes. Leaves nothing behind on failure.
+/// Whether the session that holds an inbound key has ended; its outbound key if so.
 #[inline(always)]
-pub fn create(
-    key: &FlowKey,
-    packet: &Packet,
-    matched: &Matched,
-    egress: u32,
-    weight: Weight,
-    now_ns: u64,
-) -> Result<Translation, Verdict> {
-    let protocol = Protocol::from_number(packet.protocol).ok_or(Verdict::ProtocolNotCovered)?;
-    if matches!(protocol, Protocol::Tcp) && !packet.tcp_flags().opens() {
-        return Err(Verdict::TcpWithoutSyn);
+pub fn ended_at(claim: &FlowKey, now_ns: u64) -> Option<FlowKey> {
+    let inbound = Entry::find(Direction::Inbound, claim)?;
+    let to = inbound.translation();
+    let deadline_ns = inbound.deadline_ns();
+    if !inbound.belongs_to(claim) || session::live(deadline_ns, now_ns) {
+        return None;
     }
-    let pool_key =
-        PoolKey { generation: matched.generation, rule: matched.position, ifindex: egress };
-    // SAFETY: pools of the generation in force are not removed.
-    let pool = unsafe { POOLS.get(pool_key) }.ok_or(Verdict::AddressNotOnEgress)?;
-    let pooling = Pooling::from_number(matched.rule.pooling);
-    // SAFETY: the helper has no precondition.
-    let random = unsafe { bpf_get_prandom_u32() };
-    let external =
-        pool::choose(pool, pooling, key.local, random).ok_or(Verdict::AddressNotOnEgress)?;
-
-    let lifetime = Lifetime::initial(protocol, key.remote_port.number());
-    let birth = Birth {
-        protocol,
-        rule: matched.rule.id,
-        lifetime,
-        now_ns,
-        timeout_ns: classify::settings(matched.generation)?.timeout_ns(lifetime),
-    };
-    let claimed = port::claim(key, external, matched.rule.ports, &birth)?;
-
-    let mut outbound = birth.entry(key, (claimed.local, claimed.local_port));
-    outbound.seen = packet.tcp_flags().events().0;
-    outbound.packets = weight.packets;
-    outbound.bytes = weight.bytes;
-    match OUTBOUND.insert(key, &outbound, BPF_NOEXIST as u64) {
-        Ok(()) => Ok(Translation::from(&outbound)),
-        Err(error) => {
-            // Nobody knows of the claim yet: no packet has left with it.
-            let _ = INBOUND.remove(&claimed);
-            if error != EXISTS {
-                return Err(Verdict::TableFull);
-            }
-            // Another CPU published a session of this flow first; both packets use that one.
-            match find(Direction::Outbound, key, now_ns)? {
-                Found::Live(winner) => {
-                    touch(&winner, Direction::Outbound, key, packet, weight, now_ns);
-                    Ok(winner.to)
-                }
-                Found::Ended | Found::Absent => Err(Verdict::Contended),
-            }
-        }
-    }
-}
-
-/// What both entries of a new session have in common.
-pub struct Birth {
-    pub protocol: Protocol,
-    pub rule: u32,
-    pub lifetime: Lifetime,
-    pub now_ns: u64,
-    pub timeout_ns: u64,
-}
-
-impl Birth {
-    /// The entry stored under `key` that replaces its local endpoint by `to`.
-    #[inline(always)]
-    pub fn entry(
-        &self,
-        key: &FlowKey,
-        to: (nat_common::addr::Ipv4, nat_common::addr::Port),
-    ) -> Session {
-        let Self { protocol, rule, lifetime, now_ns, timeout_ns } = *self;
-        Session::new(protocol, key, to, rule, lifetime, now_ns, timeout_ns)
-    }
+    let key = claim.translated(to.address, to.port);
+    let outbound = Entry::find(Direction::Outbound, &key)?;
+    (!session::live(outbound.deadline_ns(), now_ns)).then_some(key)
 }
 
 /// Removes a session whose time is up, by the key of its outbound entry. Does nothing to a live
 /// session; of several CPUs that try at once, one removes it. Returns whether this one did.
 ///
-/// Not inlined: it stands in the loops of [`port::claim`] and of the sweep.
+/// Not inlined: it stands in loops.
 #[inline(never)]
 pub fn end(key: &FlowKey, now_ns: u64) -> bool {
     let Some(outbound) = Entry::find(Direction::Outbound, key) else {

@@ -20,15 +20,18 @@ pub fn count(hook: Hook, verdict: Verdict, weight: Weight) {
     }
 }
 
-/// Counts what became of a packet without a session that a rule matched.
+/// Counts a new session of a rule.
 #[inline(always)]
-pub fn count_rule(id: u32, outcome: &Result<(), Verdict>, weight: Weight) {
-    with_rule(id, |counters| match outcome {
-        Ok(()) => counters.sessions += 1,
-        Err(verdict) if matches!(verdict.fate(), Fate::Passed) => {
-            counters.routed_packets += weight.packets;
-        }
-        Err(_) => counters.dropped_packets += weight.packets,
+pub fn count_session(id: u32) {
+    with_rule(id, |counters| counters.sessions += 1);
+}
+
+/// Counts a packet that a rule matched and that was not translated.
+#[inline(always)]
+pub fn count_rule(id: u32, verdict: Verdict, weight: Weight) {
+    with_rule(id, |counters| match verdict.fate() {
+        Fate::Passed => counters.routed_packets += weight.packets,
+        _ => counters.dropped_packets += weight.packets,
     });
 }
 

@@ -214,7 +214,8 @@ impl Controller {
         let started = Instant::now();
         if self.wait_line(READY_LIMIT, says_ready).is_none() {
             let waited = started.elapsed();
-            panic!("{}\nnot ready after {waited:?}; its log:\n{}", self.line, self.log());
+            // Its log is printed by drop().
+            panic!("{}\nnot ready after {waited:?}", self.line);
         }
     }
 

@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::signal::SigSet;
+
 use super::{netns::NetNs, wait};
 
 /// For tools that answer at once: far more than they need on a busy machine.
@@ -62,6 +64,7 @@ pub fn run_from(command: &mut Command, input: File, limit: Duration) -> Finished
     let duplicate = |file: &File| file.try_clone().expect("duplicate a descriptor");
     let (stdout, stderr) = (scratch(), scratch());
     command.stdin(input).stdout(duplicate(&stdout)).stderr(duplicate(&stderr));
+    unblock_signals(command);
     die_with_parent(command);
 
     let line = command_line(command);
@@ -92,6 +95,16 @@ pub fn command_line(command: &Command) -> String {
         line.push_str(&argument.to_string_lossy());
     }
     line
+}
+
+/// Lets the process receive every signal: it would inherit what its starter blocks, and a program that
+/// handles its own signals by signalfd blocks them.
+fn unblock_signals(command: &mut Command) {
+    // SAFETY: the closure runs between fork and exec and calls only sigemptyset and pthread_sigmask,
+    // which are async-signal-safe.
+    unsafe {
+        command.pre_exec(|| SigSet::empty().thread_set_mask().map_err(std::io::Error::from));
+    }
 }
 
 /// Makes the kernel kill the process when the *thread* that starts it ends, however that happens.
@@ -152,6 +165,7 @@ pub fn tool_with_input(
 /// For a long-running child: its output as pipes, nothing to read, and an end with the test.
 pub fn prepare_background(command: &mut Command) {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    unblock_signals(command);
     die_with_parent(command);
 }
 
@@ -163,6 +177,15 @@ mod tests {
     #[should_panic(expected = "still running after")]
     fn a_process_that_hangs_is_killed() {
         run(Command::new("sleep").arg("60"), Duration::from_millis(50));
+    }
+
+    #[test]
+    fn signals_blocked_here_are_not_blocked_there() {
+        let signals: SigSet = [nix::sys::signal::Signal::SIGTERM].into_iter().collect();
+        signals.thread_block().unwrap();
+        let mut grep = Command::new("grep");
+        let blocked = run(grep.args(["SigBlk", "/proc/self/status"]), Duration::from_secs(5)).ok();
+        assert_eq!(blocked.trim(), "SigBlk:\t0000000000000000");
     }
 
     #[test]

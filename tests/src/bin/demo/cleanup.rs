@@ -12,6 +12,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -81,8 +82,7 @@ impl Cleanup {
 /// Runs the demo; undoes everything at its end, also when it panics, and on SIGINT and SIGTERM,
 /// which end the process.
 pub fn guard(demo: impl FnOnce(&Cleanup) -> bool + Send + 'static) -> bool {
-    // Blocked here, before there is any other thread, and thereby in all threads; child processes
-    // start with all signals unblocked.
+    // Blocked here, before there is any other thread, and thereby in all threads.
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     signals.thread_block().expect("block SIGINT and SIGTERM");
     let arrived = SignalFd::new(&signals).expect("create a signalfd");
@@ -101,7 +101,8 @@ pub fn guard(demo: impl FnOnce(&Cleanup) -> bool + Send + 'static) -> bool {
     }));
 
     let (done, finished) = std::io::pipe().expect("create a pipe");
-    let thread = std::thread::spawn({
+    let thread = thread::Builder::new().name("demo".to_owned());
+    let thread = thread.spawn({
         let (cleanup, interrupted) = (Arc::clone(&cleanup), Arc::clone(&interrupted));
         move || {
             // Closed at the end, whatever it is.
@@ -115,6 +116,7 @@ pub fn guard(demo: impl FnOnce(&Cleanup) -> bool + Send + 'static) -> bool {
             held.unwrap_or(false) && undone.is_ok()
         }
     });
+    let thread = thread.expect("start a thread");
     loop {
         let [signal, ended] = wait::readable([arrived.as_fd(), done.as_fd()], POLL_LIMIT);
         if signal {

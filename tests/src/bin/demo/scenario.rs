@@ -23,14 +23,17 @@ use crate::{
 };
 
 const FILE_BYTES: usize = 4_000_000;
-const PINGS: u16 = 5;
+const PINGS: usize = 5;
+const PING_BYTES: usize = 56;
 const PING_IDENTIFIER: u16 = 4711;
-/// For one answer: what is lost on the way is sent again long before.
-const LIMIT: Duration = Duration::from_secs(5);
+const DATAGRAMS: u8 = 10;
+/// For a TCP connection and each of its reads: what is lost on the way is sent again long before.
+const TCP_LIMIT: Duration = Duration::from_secs(5);
+/// For the answer to one datagram.
+const LIMIT: Duration = Duration::from_secs(1);
 const RULE: &str = "internet";
 
-const TOPOLOGY: &str = "\
-  client              gateway                          server
+const TOPOLOGY: &str = "  client              gateway                          server
   10.77.0.2 c0 ─── lan0 10.77.0.1   203.0.113.1 wan0 ─── s0 203.0.113.10
                                                             203.0.113.11
 Three network namespaces. The server has no route to 10.77.0.0/24: what nat-ctl does not translate is
@@ -122,7 +125,7 @@ fn traffic(lab: &Lab, nat_ctl: &NatCtl, checks: &mut Checks) {
 
     screen::heading("TCP: a file over HTTP");
     let begin = Instant::now();
-    let file = download(&lab.client, None, http.address(), LIMIT);
+    let file = download(&lab.client, None, http.address(), TCP_LIMIT);
     let milliseconds = begin.elapsed().as_millis();
     match &file {
         Ok(file) => {
@@ -138,27 +141,27 @@ fn traffic(lab: &Lab, nat_ctl: &NatCtl, checks: &mut Checks) {
         Err(error) => checks.holds("the file arrives complete", false, error.to_string()),
     }
     // A second connection, which is still open when the sessions are listed.
-    let open = tcp_connect(&lab.client, None, http.address(), LIMIT);
+    let open = tcp_connect(&lab.client, None, http.address(), TCP_LIMIT);
     if let Ok(mut stream) = open.as_ref() {
         let _ = stream.write_all(b"GET / HTTP/1.1\r\n");
     }
 
     screen::heading("UDP: an echo");
     let client = UdpClient::bind(&lab.client, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
-    let answers = (0..10_u8).filter(|round| client.ask(echo.address(), &[*round; 1000], 3, LIMIT));
-    let answers = answers.count();
-    println!("{answers} of 10 datagrams came back.");
-    checks.holds("UDP is answered", answers == 10, format!("{answers} of 10"));
+    let came_back = |round: &u8| client.ask(echo.address(), &[*round; 1000], 3, LIMIT);
+    let answers = (0..DATAGRAMS).take_while(came_back).count();
+    println!("{answers} of {DATAGRAMS} datagrams came back.");
+    checks.holds(
+        "UDP is answered",
+        answers == usize::from(DATAGRAMS),
+        format!("{answers} of {DATAGRAMS}"),
+    );
 
     screen::heading("ICMP: ping");
     let mut ping = Ping::new(&lab.client, SERVER, PING_IDENTIFIER);
-    let report = ping.run(PINGS, LIMIT);
-    println!("{} echo requests, {} answers.", report.sent, report.received);
-    checks.holds(
-        "ping is answered",
-        report.received == PINGS,
-        format!("{} of {PINGS}", report.received),
-    );
+    let answers = (0..PINGS).take_while(|_| ping.once(PING_BYTES, LIMIT)).count();
+    println!("{answers} of {PINGS} echo requests were answered.");
+    checks.holds("ping is answered", answers == PINGS, format!("{answers} of {PINGS}"));
 
     screen::heading("What the server saw");
     let peers: Vec<SocketAddr> = http.peers().into_iter().chain(echo.peers()).collect();

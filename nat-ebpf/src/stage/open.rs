@@ -1,0 +1,222 @@
+//! A packet without a live session: what the rules say of it, and the session that it opens.
+//!
+//! A function of its own, with its working memory in a map: it is called once a flow, and what it
+//! needs would not fit on the 512 bytes of stack beside the established packet's path.
+use aya_ebpf::{
+    bindings::BPF_NOEXIST, helpers::generated::bpf_get_prandom_u32, macros::map, maps::PerCpuArray,
+};
+use nat_common::{
+    addr::Ipv4,
+    flow::{Direction, FlowKey, Protocol},
+    pool::{self, PoolKey, Pooling},
+    port::Candidates,
+    rule::Action,
+    session::Session,
+    settings::Lifetime,
+    tcp,
+    verdict::{Fate, Verdict},
+};
+
+use crate::{
+    entry::Translation,
+    hook::Weight,
+    maps::{INBOUND, OUTBOUND, POOLS},
+    stage::{
+        classify::{self, Matched},
+        port,
+        session::{self, Found},
+        stats,
+    },
+};
+
+/// Result of the kernel's map update for a key that is there already (`-EEXIST`).
+pub const EXISTS: i32 = -17;
+
+/// What a packet asks for, and the working memory for the answer.
+pub struct Request {
+    pub source: Ipv4,
+    pub destination: Ipv4,
+    /// IANA number.
+    pub protocol: u8,
+    pub flags: tcp::Flags,
+    /// Whether an ended session of this flow is still in the maps.
+    pub ended: bool,
+    /// Whether the hook is early: see [`crate::hook::Hook::EARLY`].
+    pub early: bool,
+    /// Number of the [`Verdict`] that says why the packet cannot be translated, or
+    /// [`TRANSLATABLE`].
+    pub untranslatable: u8,
+    /// The flow, if the packet can be translated.
+    pub key: FlowKey,
+    /// Index of the interface by which the packet leaves.
+    pub egress: u32,
+    pub weight: Weight,
+    pub now_ns: u64,
+
+    /// The answer.
+    pub to: Translation,
+
+    /// The external address, and the ports to try on it.
+    pub external: Ipv4,
+    pub candidates: Candidates,
+    /// The external endpoint that is being claimed.
+    pub claim: FlowKey,
+    /// Result of the last insertion.
+    pub result: i32,
+    /// The session that holds [`Request::claim`] although its time is up.
+    pub occupant: FlowKey,
+    pub birth: Birth,
+    /// The entry that is being written.
+    pub entry: Session,
+}
+
+/// [`Request::untranslatable`] of a packet that can be translated.
+pub const TRANSLATABLE: u8 = u8::MAX;
+
+/// What both entries of a new session have in common.
+#[derive(Clone, Copy)]
+pub struct Birth {
+    pub protocol: Protocol,
+    pub rule: u32,
+    pub lifetime: Lifetime,
+    pub timeout_ns: u64,
+}
+
+/// One request a CPU: the programs of a CPU do not interrupt each other.
+#[map]
+static REQUEST: PerCpuArray<Request> = PerCpuArray::with_max_entries(1, 0);
+
+/// This CPU's request. Take it anew after every call that takes it, too: there is one memory
+/// behind all of these references.
+#[inline(always)]
+pub fn request() -> Result<&'static mut Request, Verdict> {
+    // SAFETY: this CPU's own copy, and the references do not overlap in use, as said above.
+    REQUEST.get_ptr_mut(0).map(|request| unsafe { &mut *request }).ok_or(Verdict::NotConfigured)
+}
+
+/// Answers this CPU's [`Request`]: the number of the packet's verdict, [`Verdict::TranslatedOut`]
+/// for a session in [`Request::to`].
+#[inline(never)]
+pub fn open() -> u8 {
+    match answer() {
+        Ok(()) => Verdict::TranslatedOut as u8,
+        Err(verdict) => verdict as u8,
+    }
+}
+
+#[inline(always)]
+fn answer() -> Result<(), Verdict> {
+    let Request { source, destination, protocol, .. } = *request()?;
+    let matched = classify::rule(source, destination, protocol)?;
+    let id = matched.rule.id;
+    let verdict = match matched.action() {
+        Action::Snat => match create(&matched) {
+            Ok(()) => {
+                stats::count_session(id);
+                return Ok(());
+            }
+            Err(verdict) => verdict,
+        },
+        Action::Route => Verdict::Routed,
+        Action::Drop => Verdict::RuleDrop,
+    };
+    // What XDP passes on is counted by TC.
+    let Request { early, weight, .. } = *request()?;
+    if !(early && matches!(verdict.fate(), Fate::Passed)) {
+        stats::count_rule(id, verdict, weight);
+    }
+    Err(verdict)
+}
+
+/// Makes the session of a packet that a `snat` rule covers: claims an external endpoint, then
+/// publishes. Leaves nothing behind on failure.
+#[inline(always)]
+fn create(matched: &Matched) -> Result<(), Verdict> {
+    prepare(request()?, matched)?;
+    match port::claim()? {
+        0 => {}
+        EXISTS => return Err(Verdict::NoPort),
+        _ => return Err(Verdict::TableFull),
+    }
+    publish(request()?)
+}
+
+/// Everything up to the claim.
+#[inline(always)]
+fn prepare(request: &mut Request, matched: &Matched) -> Result<(), Verdict> {
+    if request.untranslatable != TRANSLATABLE {
+        return Err(Verdict::from_number(request.untranslatable));
+    }
+    if request.ended {
+        session::end(&request.key, request.now_ns);
+    }
+    let protocol = Protocol::from_number(request.protocol).ok_or(Verdict::ProtocolNotCovered)?;
+    if matches!(protocol, Protocol::Tcp) && !request.flags.opens() {
+        return Err(Verdict::TcpWithoutSyn);
+    }
+    let lifetime = Lifetime::initial(protocol, request.key.remote_port.number());
+    let timeout_ns = classify::settings(matched.generation)?.timeout_ns(lifetime);
+    request.birth = Birth { protocol, rule: matched.rule.id, lifetime, timeout_ns };
+    request.external = external(request, matched)?;
+    // SAFETY: the helper has no precondition.
+    request.candidates = Candidates::new(matched.rule.ports, unsafe { bpf_get_prandom_u32() });
+    Ok(())
+}
+
+/// Everything after it.
+#[inline(always)]
+fn publish(request: &mut Request) -> Result<(), Verdict> {
+    let to = (request.claim.local, request.claim.local_port);
+    request.entry = request.birth.entry(&request.key, to, request.now_ns);
+    request.entry.seen = request.flags.events().0;
+    request.entry.packets = request.weight.packets;
+    request.entry.bytes = request.weight.bytes;
+    match OUTBOUND.insert(&request.key, &request.entry, BPF_NOEXIST as u64) {
+        Ok(()) => {
+            request.to = Translation::from(&request.entry);
+            Ok(())
+        }
+        Err(error) => {
+            // Nobody knows of the claim yet: no packet has left with it.
+            let _ = INBOUND.remove(&request.claim);
+            if error == EXISTS { join(request) } else { Err(Verdict::TableFull) }
+        }
+    }
+}
+
+/// The external address of the packet's client.
+#[inline(always)]
+fn external(request: &Request, matched: &Matched) -> Result<Ipv4, Verdict> {
+    let key =
+        PoolKey { generation: matched.generation, rule: matched.position, ifindex: request.egress };
+    // SAFETY: pools of the generation in force are not removed.
+    let pool = unsafe { POOLS.get(key) }.ok_or(Verdict::AddressNotOnEgress)?;
+    // SAFETY: the helper has no precondition.
+    let random = unsafe { bpf_get_prandom_u32() };
+    let pooling = Pooling::from_number(matched.rule.pooling);
+    pool::choose(pool, pooling, request.source, random).ok_or(Verdict::AddressNotOnEgress)
+}
+
+/// Another CPU has published a session of this flow first; both packets use that one.
+#[inline(always)]
+fn join(request: &mut Request) -> Result<(), Verdict> {
+    let (key, direction) = (&request.key, Direction::Outbound);
+    match session::find(direction, key, request.now_ns)? {
+        Found::Live(winner) => {
+            let Request { flags, weight, now_ns, .. } = *request;
+            session::touch(&winner, direction, key, flags, weight, now_ns);
+            request.to = winner.to;
+            Ok(())
+        }
+        Found::Ended | Found::Absent => Err(Verdict::Contended),
+    }
+}
+
+impl Birth {
+    /// The entry stored under `key` that replaces its local endpoint by `to`.
+    #[inline(always)]
+    pub fn entry(&self, key: &FlowKey, to: (Ipv4, nat_common::addr::Port), now_ns: u64) -> Session {
+        let Self { protocol, rule, lifetime, timeout_ns } = *self;
+        Session::new(protocol, key, to, rule, lifetime, now_ns, timeout_ns)
+    }
+}
