@@ -144,6 +144,12 @@ impl Sniffer {
         }
     }
 
+    /// How many of the frames so far fulfil a condition.
+    #[must_use]
+    pub fn count(&self, mut condition: impl FnMut(&Frame) -> bool) -> usize {
+        self.seen.frames().iter().filter(|frame| condition(frame)).count()
+    }
+
     /// What has been seen so far.
     #[must_use]
     pub fn so_far(&self) -> Vec<Frame> {

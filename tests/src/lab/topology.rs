@@ -168,10 +168,17 @@ impl Lab {
         let mac = hardware_address(device, address);
         let path = host.path();
         let path = path.display();
+        // The two ends must not get the same index, as the first devices of two namespaces would:
+        // the kernel then takes the link for no pair, and takes a second to notice its carrier.
+        let index = match gateway_device {
+            "lan0" => 10,
+            "lan1" => 11,
+            _ => 20,
+        };
         ip(
             &self.gateway,
             &format!(
-                "link add {gateway_device} address {gateway_mac} type veth \
+                "link add {gateway_device} index {index} address {gateway_mac} type veth \
                  peer name {device} address {mac} netns {path}\n"
             ),
         );

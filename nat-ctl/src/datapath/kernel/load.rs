@@ -1,5 +1,8 @@
 //! The object and its programs.
-use aya::{Ebpf, EbpfLoader, programs::Program};
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{Program, ProgramError},
+};
 
 use super::{
     maps::{PINNED_MAPS, SESSION_MAPS},
@@ -13,9 +16,8 @@ use crate::datapath::{
 /// The eBPF object of this build; empty if it was built without an eBPF compiler.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nat.o"));
 
-/// Loads the object: makes the instance's pinned maps, or uses those that are there, and has the
-/// kernel verify every program. Attaches nothing.
-pub fn load(pins: &Pins, max_sessions: u32) -> Result<Ebpf, Error> {
+/// A loader that makes the instance's pinned maps, or uses those that are there.
+pub fn loader<'a>(pins: &Pins, max_sessions: u32) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
     for name in SESSION_MAPS {
         loader.map_max_entries(name, max_sessions);
@@ -23,25 +25,41 @@ pub fn load(pins: &Pins, max_sessions: u32) -> Result<Ebpf, Error> {
     for name in PINNED_MAPS {
         loader.map_pin_path(name, pins.map(name));
     }
-    load_with(&mut loader)
+    loader
 }
 
-/// [`load`] with what the caller has set on the loader.
-pub fn load_with(loader: &mut EbpfLoader<'_>) -> Result<Ebpf, Error> {
+/// Loads the object and has the kernel verify every program. Attaches nothing.
+pub fn load(loader: &mut EbpfLoader<'_>) -> Result<Ebpf, Error> {
     if OBJECT.is_empty() {
         return Err(Error::NoObject);
     }
-    let loading = |error: aya::EbpfError| {
+    let refused = |error: aya::EbpfError| {
         Error::kernel("the kernel refused the data path's maps")(AnyError::from(error))
     };
-    let mut ebpf = loader.load(OBJECT).map_err(loading)?;
+    let mut ebpf = loader.load(OBJECT).map_err(refused)?;
     for (name, program) in ebpf.programs_mut() {
         let loaded = match program {
             Program::Xdp(program) => program.load(),
             Program::SchedClassifier(program) => program.load(),
             _ => Ok(()),
         };
-        loaded.map_err(|error| Error::Load { program: name.to_owned(), cause: chain(&error) })?;
+        loaded.map_err(|error| Error::Load { program: name.to_owned(), cause: brief(&error) })?;
     }
     Ok(ebpf)
 }
+
+/// An error with no more of the verifier's log than says what was wrong: its end.
+fn brief(error: &ProgramError) -> String {
+    let text = chain(error);
+    let lines: Vec<_> = text.lines().collect();
+    match lines.len().checked_sub(VERIFIER_LINES_MAX) {
+        Some(skipped) if skipped > 1 => {
+            let end = lines.get(skipped..).unwrap_or_default().join("\n");
+            let first = lines.first().copied().unwrap_or_default();
+            format!("{first}\n[{} lines left out]\n{end}", skipped - 1)
+        }
+        _ => text,
+    }
+}
+
+const VERIFIER_LINES_MAX: usize = 40;

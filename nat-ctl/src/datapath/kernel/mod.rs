@@ -5,7 +5,7 @@ pub mod load;
 pub mod maps;
 pub mod pins;
 mod state;
-mod table;
+pub mod table;
 
 use std::path::Path;
 
@@ -77,7 +77,7 @@ pub fn attach(plan: &Plan<'_>) -> Result<Attached, Error> {
 }
 
 fn attach_created(plan: &Plan<'_>) -> Result<Attached, Error> {
-    let mut ebpf = load::load(&plan.pins, plan.max_sessions)?;
+    let mut ebpf = load::load(&mut load::loader(&plan.pins, plan.max_sessions))?;
     let mut maps = Maps::open(&plan.pins)?;
     record(&mut maps, plan)
         .map_err(|error| Error::kernel("cannot record the instance")(error.into()))?;

@@ -9,11 +9,13 @@ use std::{
 };
 
 use nat_tests::lab::{
-    BpfFs, Capture, Lab, NatCtl, Offloads, Sniffer,
+    BpfFs, Capture, Direction, Frame, Lab, NatCtl, Offloads, Sniffer, checksums,
     leaks::ipv4_packet,
     topology::{CLIENT, EXTERNAL, SERVER, SERVER2},
     traffic::{HttpServer, Ping, UdpClient, UdpEcho, download, tcp_connect},
+    wait,
 };
+use serde_json::Value;
 
 use crate::{
     checks::Checks,
@@ -105,7 +107,7 @@ pub fn play(hook: Hook, cleanup: &Cleanup) -> Checks {
         server: Sniffer::start(&lab.server, "s0"),
         stack: Sniffer::start(&lab.gateway, "lan0"),
     };
-    traffic(&lab, &nat_ctl, &mut checks);
+    traffic(&lab, &nat_ctl, &wires, &mut checks);
     let captures = [wires.client.stop(), wires.server.stop(), wires.stack.stop()];
     on_the_wire(hook, &captures, &mut checks);
 
@@ -119,7 +121,7 @@ pub fn play(hook: Hook, cleanup: &Cleanup) -> Checks {
 }
 
 /// Moves traffic of all three kinds and looks at the sessions while they live.
-fn traffic(lab: &Lab, nat_ctl: &NatCtl, checks: &mut Checks) {
+fn traffic(lab: &Lab, nat_ctl: &NatCtl, wires: &Wires, checks: &mut Checks) {
     let http = HttpServer::start(&lab.server, SocketAddrV4::new(SERVER, 80), FILE_BYTES);
     let echo = UdpEcho::start(&lab.server, SocketAddrV4::new(SERVER2, 7));
 
@@ -199,11 +201,12 @@ fn traffic(lab: &Lab, nat_ctl: &NatCtl, checks: &mut Checks) {
             remote: SocketAddrV4::new(SERVER, 0),
         },
     ];
-    ask_nat_ctl(nat_ctl, &flows, checks);
+    show_sessions(nat_ctl, &flows, checks);
+    show_counters(nat_ctl, wires, checks);
 }
 
-/// The reading commands, as text for the audience and as JSON for the checks.
-fn ask_nat_ctl(nat_ctl: &NatCtl, flows: &[Flow], checks: &mut Checks) {
+/// The session table, as text for the audience and as JSON for the checks.
+fn show_sessions(nat_ctl: &NatCtl, flows: &[Flow], checks: &mut Checks) {
     screen::heading("The session table");
     let list = nat_ctl.json(&["sessions", "list"]);
     screen::command("nat-ctl sessions list", &nat_ctl.text(&["sessions", "list"]));
@@ -211,16 +214,41 @@ fn ask_nat_ctl(nat_ctl: &NatCtl, flows: &[Flow], checks: &mut Checks) {
         let claim = format!("sessions list has the {} session", flow.proto.to_uppercase());
         checks.note(&claim, sessions::check(&list, flow, RULE));
     }
+}
 
+fn show_counters(nat_ctl: &NatCtl, wires: &Wires, checks: &mut Checks) {
     screen::heading("The counters");
     screen::command("nat-ctl stats", &nat_ctl.text(&["stats"]));
+
+    // A packet is counted before it arrives, and a late acknowledgement may come in between.
+    let arrived = |sniffer: &Sniffer| {
+        sniffer.count(|frame| frame.direction == Direction::Incoming && is_ipv4(frame))
+    };
+    let ends = [("translated_out", &wires.server), ("translated_in", &wires.client)];
+    let before = ends.map(|(_, sniffer)| arrived(sniffer));
     let stats = nat_ctl.json(&["stats"]);
-    let schema = stats["schema"].as_str().unwrap_or("none");
-    checks.holds("stats are machine-readable", schema.starts_with("nat-ctl/stats/"), schema);
+    for ((verdict, sniffer), before) in ends.into_iter().zip(before) {
+        let counted = count_of(&stats, verdict);
+        let after = wait::until(LIMIT, || Some(arrived(sniffer)).filter(|count| *count >= counted));
+        let after = after.unwrap_or_else(|| arrived(sniffer));
+        checks.holds(
+            &format!("stats count every packet once, {verdict}"),
+            before > 0 && (before..=after).contains(&counted),
+            format!("{counted} counted, {before} to {after} on the wire"),
+        );
+    }
 
     let status = nat_ctl.run(&["status", "--check"]);
     let code = status.status.code().map_or_else(|| "killed".to_owned(), |code| code.to_string());
     checks.holds("status --check is content", status.status.success(), format!("exit code {code}"));
+}
+
+/// The packets with this verdict, at all hooks together.
+fn count_of(stats: &Value, verdict: &str) -> usize {
+    let verdicts = stats["verdicts"].as_array().map_or(&[][..], Vec::as_slice);
+    let of_it = verdicts.iter().filter(|entry| entry["verdict"] == verdict);
+    let packets: u64 = of_it.filter_map(|entry| entry["packets"].as_u64()).sum();
+    packets as usize
 }
 
 fn on_the_wire(hook: Hook, [client, server, stack]: &[Capture; 3], checks: &mut Checks) {
@@ -236,7 +264,7 @@ fn on_the_wire(hook: Hook, [client, server, stack]: &[Capture; 3], checks: &mut 
     );
     for (capture, side) in [(server, "outside"), (client, "inside")] {
         // Those that the gateway sent: the others are the hosts' own.
-        let checksums = nat_tests::lab::checksums::check(capture.incoming());
+        let checksums = checksums::check(capture.incoming());
         checks.holds(
             &format!("tcpdump finds the checksums right, {side}"),
             checksums.wrong.is_empty() && checksums.correct > 0,
@@ -254,8 +282,12 @@ fn on_the_wire(hook: Hook, [client, server, stack]: &[Capture; 3], checks: &mut 
     }
 }
 
-fn ipv4_packets<'a>(frames: impl Iterator<Item = &'a nat_tests::lab::Frame>) -> usize {
-    frames.filter(|frame| ipv4_packet(&frame.bytes).is_some()).count()
+fn ipv4_packets<'a>(frames: impl Iterator<Item = &'a Frame>) -> usize {
+    frames.filter(|frame| is_ipv4(frame)).count()
+}
+
+fn is_ipv4(frame: &Frame) -> bool {
+    ipv4_packet(&frame.bytes).is_some()
 }
 
 /// What is left in the bpffs, besides the kernel's own two files.

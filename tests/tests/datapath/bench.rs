@@ -1,0 +1,252 @@
+//! The loaded programs, a rule table, and a clock to move.
+use std::{net::Ipv4Addr, time::Duration};
+
+use aya::{
+    Ebpf,
+    maps::Array,
+    programs::{Program, TestRun, TestRunOptions},
+};
+use nat_common::{
+    instance::{self, HookMode, Role, stored},
+    stats::{Counter, Hook},
+    verdict::{Fate, Verdict},
+};
+use nat_ctl::{
+    cli::SessionFilter,
+    compile::{OutsideInterface, compile},
+    config::Config,
+    datapath::{
+        State, VerdictState,
+        kernel::{Pinned, load, maps::Maps, pins::Pins, table},
+    },
+    session::{SessionView, views},
+};
+use nat_tests::lab::{BpfFs, Lab, Offloads, process, topology::EXTERNAL};
+
+/// The rule of most tests.
+pub const INTERNET: &str = r#"
+[[rules]]
+name = "internet"
+from = ["10.77.0.0/24"]
+to = ["0.0.0.0/0"]
+action = "snat"
+source = { addresses = ["203.0.113.1"] }
+"#;
+
+/// The two hooks that see a packet on its way out, and on its way in.
+#[derive(Clone, Copy, Debug)]
+pub struct Hooks {
+    pub out: Hook,
+    pub inbound: Hook,
+}
+
+/// Both kinds: every test that is not about a difference runs on both.
+pub const BOTH: [Hooks; 2] = [
+    Hooks { out: Hook::TcEgress, inbound: Hook::TcIngress },
+    Hooks { out: Hook::XdpInside, inbound: Hook::XdpOutside },
+];
+
+/// What a program did with a frame.
+#[derive(Debug)]
+pub struct Seen {
+    pub verdict: Verdict,
+    pub frame: Vec<u8>,
+}
+
+/// See the module. Dropping it leaves nothing behind.
+pub struct Bench {
+    lab: Lab,
+    _bpffs: BpfFs,
+    pins: Pins,
+    ebpf: Ebpf,
+    now_ns: u64,
+}
+
+/// Return codes of the programs: include/uapi/linux/bpf.h and pkt_cls.h.
+mod code {
+    pub const XDP_DROP: u32 = 1;
+    pub const XDP_PASS: u32 = 2;
+    pub const XDP_REDIRECT: u32 = 4;
+    pub const TC_ACT_SHOT: u32 = 2;
+    pub const TC_ACT_UNSPEC: u32 = u32::MAX;
+}
+
+impl Bench {
+    /// The programs with these rules in force and room for 1024 sessions.
+    pub fn new(rules: &str) -> Self {
+        let mut bench = Self::without_rules(1024);
+        bench.apply(rules);
+        bench
+    }
+
+    /// The programs, with no rules yet.
+    pub fn without_rules(max_sessions: u32) -> Self {
+        let lab = Lab::new(Offloads::On);
+        for (device, neighbour) in [("lan0", "10.77.0.2"), ("wan0", "203.0.113.10")] {
+            let batch = format!(
+                "neigh replace {neighbour} dev {device} lladdr 02:00:00:00:00:99 nud permanent\n"
+            );
+            process::ip(&lab.gateway, &batch);
+        }
+        let bpffs = BpfFs::new();
+        let pins = Pins::new(&bpffs.path(), "bench").unwrap();
+        pins.create().unwrap();
+        let mut loader = load::loader(&pins, max_sessions);
+        let test_clock = 1_u8;
+        loader.override_global("CLOCK_IS_TEST", &test_clock, true);
+        let ebpf = load::load(&mut loader).unwrap();
+        let mut bench = Self { lab, _bpffs: bpffs, pins, ebpf, now_ns: 0 };
+        bench.advance(Duration::from_secs(1000));
+        let mut maps = bench.maps();
+        for (name, role) in [("lan0", Role::Inside), ("wan0", Role::Outside)] {
+            let interface = instance::Interface {
+                name: stored(name).unwrap(),
+                role: role as u8,
+                hook: HookMode::Tc as u8,
+                zero: [0; 2],
+            };
+            maps.interfaces.insert(bench.index(name), interface, 0).unwrap();
+        }
+        bench
+    }
+
+    /// Puts rules in force.
+    pub fn apply(&mut self, rules: &str) {
+        let text = format!("[interfaces]\ninside = [\"lan0\"]\noutside = [\"wan0\"]\n{rules}");
+        let config = Config::parse(&text, "test.toml").unwrap();
+        let outside = OutsideInterface {
+            index: self.index("wan0"),
+            name: "wan0".to_owned(),
+            addresses: vec![EXTERNAL, Ipv4Addr::new(203, 0, 113, 2)],
+        };
+        let (table, _) = compile(&config, &[outside]);
+        table::apply(&mut self.maps(), &table).unwrap();
+    }
+
+    fn maps(&self) -> Maps {
+        Maps::open(&self.pins).unwrap()
+    }
+
+    fn index(&self, interface: &str) -> u32 {
+        let name = interface.to_owned();
+        self.lab.gateway.enter(move || nix::net::if_::if_nametoindex(name.as_str()).unwrap())
+    }
+
+    /// Moves the data path's clock.
+    pub fn advance(&mut self, by: Duration) {
+        self.now_ns += u64::try_from(by.as_nanos()).unwrap();
+        let map = self.ebpf.map_mut("TEST_CLOCK").unwrap();
+        Array::try_from(map).unwrap().set(0, self.now_ns, 0).unwrap();
+    }
+
+    /// Everything that the command line can read.
+    pub fn state(&self) -> Pinned {
+        Pinned::open(&self.pins, None).unwrap()
+    }
+
+    /// The live sessions, as `sessions list` shows them.
+    pub fn sessions(&self) -> Vec<SessionView> {
+        let state = self.state();
+        let (pairs, rules) = (state.sessions().unwrap(), state.rules().unwrap());
+        views(&pairs, &rules, &SessionFilter::default(), self.now_ns)
+    }
+
+    /// Entries of the inbound map: the claimed external tuples.
+    pub fn claims(&self) -> usize {
+        let mut claims = 0;
+        self.maps().inbound.for_each(|_, _| claims += 1).unwrap();
+        claims
+    }
+
+    /// Entries of the outbound map, ended ones included.
+    pub fn entries(&self) -> usize {
+        self.state().sessions().unwrap().len()
+    }
+
+    /// Runs the sweep program over every outbound key.
+    pub fn sweep(&mut self) -> u32 {
+        let pairs = self.state().sessions().unwrap();
+        let mut ended = 0;
+        for chunk in pairs.chunks(64) {
+            let packet: Vec<u8> = chunk.iter().flat_map(|pair| pair.key.to_bytes()).collect();
+            ended += self.run("sweep", &packet, None).0;
+        }
+        ended
+    }
+
+    /// Shows a frame to the program of a hook. Checks that exactly one verdict was counted, once,
+    /// and that the return code is the verdict's.
+    pub fn send(&self, hook: Hook, frame: &[u8]) -> Seen {
+        let before = self.counters();
+        let (code, frame) = self.run(hook.name(), frame, Some(hook));
+        let after = self.counters();
+        let mut changed = after.iter().filter(|state| !before.contains(state));
+        let counted = *changed.next().expect("no verdict was counted");
+        assert_eq!(changed.next(), None, "more than one verdict was counted");
+        let old = before
+            .iter()
+            .find(|state| (state.hook, state.verdict) == (counted.hook, counted.verdict))
+            .map_or(Counter::default(), |state| state.counter);
+        assert_eq!(counted.hook, hook);
+        assert_eq!(counted.counter.packets, old.packets + 1, "{counted:?}");
+        let expected = match (hook, counted.verdict.fate()) {
+            (Hook::XdpInside | Hook::XdpOutside, Fate::Translated) => code::XDP_REDIRECT,
+            (Hook::XdpInside | Hook::XdpOutside, Fate::Dropped) => code::XDP_DROP,
+            (Hook::XdpInside | Hook::XdpOutside, _) => code::XDP_PASS,
+            (Hook::TcEgress | Hook::TcIngress, Fate::Dropped) => code::TC_ACT_SHOT,
+            (Hook::TcEgress | Hook::TcIngress, _) => code::TC_ACT_UNSPEC,
+        };
+        assert_eq!(code, expected, "{counted:?}");
+        Seen { verdict: counted.verdict, frame }
+    }
+
+    fn counters(&self) -> Vec<VerdictState> {
+        self.state().verdicts().unwrap()
+    }
+
+    fn run(&self, program: &str, frame: &[u8], hook: Option<Hook>) -> (u32, Vec<u8>) {
+        let program = self.ebpf.program(program).unwrap();
+        let context = hook.map(|hook| self.context(hook, frame.len()));
+        self.lab.gateway.enter(move || {
+            let mut out = vec![0; 4096];
+            let mut options = TestRunOptions::new();
+            options.data_in = Some(frame);
+            options.data_out = Some(&mut out);
+            options.ctx_in = context.as_deref();
+            let result = match program {
+                Program::Xdp(program) => program.test_run(options),
+                Program::SchedClassifier(program) => program.test_run(options),
+                other => panic!("no packet program: {other:?}"),
+            };
+            let result = result.unwrap();
+            out.truncate(result.data_size_out as usize);
+            (result.return_value, out)
+        })
+    }
+
+    /// `struct xdp_md` or `struct __sk_buff` (include/uapi/linux/bpf.h) as a hook's packets have it.
+    fn context(&self, hook: Hook, length: usize) -> Vec<u8> {
+        let device = match hook {
+            Hook::XdpInside => self.index("lan0"),
+            Hook::XdpOutside | Hook::TcEgress | Hook::TcIngress => self.index("wan0"),
+        };
+        let mut context = match hook {
+            Hook::XdpInside | Hook::XdpOutside => vec![0; 24],
+            Hook::TcEgress | Hook::TcIngress => vec![0; 192],
+        };
+        let mut put = |offset: usize, value: u32| {
+            context[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+        };
+        match hook {
+            Hook::XdpInside | Hook::XdpOutside => {
+                put(4, u32::try_from(length).unwrap()); // data_end
+                put(12, device); // ingress_ifindex
+            }
+            Hook::TcEgress | Hook::TcIngress => {
+                put(36, device); // ingress_ifindex
+                put(40, device); // ifindex
+            }
+        }
+        context
+    }
+}

@@ -1,0 +1,102 @@
+//! Exhaustion: refused by name, nothing lost, nothing left behind.
+use std::{collections::HashSet, net::Ipv4Addr, time::Duration};
+
+use nat_common::{limits::PORT_TRIES_MAX, stats::Hook, verdict::Verdict};
+
+use super::{
+    bench::{BOTH, Bench, INTERNET},
+    frames::{self, CLIENT, SERVER},
+};
+
+fn from_port(port: u16) -> Vec<u8> {
+    frames::udp((CLIENT, port), (SERVER, 3478), b"x")
+}
+
+#[test]
+fn one_port_serves_one_client_of_a_server_and_every_server() {
+    for hooks in BOTH {
+        let bench = Bench::new(&format!("{INTERNET}ports = \"4000-4000\"\n"));
+        assert_eq!(bench.send(hooks.out, &from_port(1)).verdict, Verdict::TranslatedOut);
+        assert_eq!(bench.send(hooks.out, &from_port(2)).verdict, Verdict::NoPort);
+        let elsewhere = frames::udp((CLIENT, 2), (SERVER, 3479), b"x");
+        assert_eq!(bench.send(hooks.out, &elsewhere).verdict, Verdict::TranslatedOut);
+        // The session that was there first is not touched.
+        assert_eq!(bench.send(hooks.out, &from_port(1)).verdict, Verdict::TranslatedOut);
+        assert_eq!((bench.entries(), bench.claims()), (2, 2));
+    }
+}
+
+/// Invariant 2: no tuple is given out twice, up to the last.
+#[test]
+fn external_tuples_are_unique() {
+    let ports = PORT_TRIES_MAX as u16;
+    let rule = format!("{INTERNET}ports = \"4001-{}\"\n", 4000 + ports);
+    let bench = Bench::new(&rule);
+    let mut tuples = HashSet::new();
+    let mut refused = 0;
+    for port in 1..=2 * ports {
+        let seen = bench.send(Hook::TcEgress, &from_port(port));
+        match seen.verdict {
+            Verdict::TranslatedOut => {
+                assert!(tuples.insert(frames::read(&seen.frame).source), "given out twice");
+            }
+            verdict => {
+                assert_eq!(verdict, Verdict::NoPort);
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused >= ports, "more sessions than ports");
+    assert_eq!(bench.claims(), tuples.len());
+}
+
+#[test]
+fn rfc6888_req11_a_full_table_refuses_and_ends_nobody() {
+    for hooks in BOTH {
+        let mut bench = Bench::without_rules(32);
+        bench.apply(INTERNET);
+        let mut established = Vec::new();
+        let mut full = 0;
+        for port in 1..=100 {
+            match bench.send(hooks.out, &from_port(port)).verdict {
+                Verdict::TranslatedOut => established.push(port),
+                verdict => {
+                    assert_eq!(verdict, Verdict::TableFull);
+                    full += 1;
+                }
+            }
+        }
+        assert!(full > 0 && established.len() <= 32, "{} sessions", established.len());
+        assert_eq!(bench.claims(), bench.entries(), "a refused session left its claim");
+        for port in established {
+            assert_eq!(bench.send(hooks.out, &from_port(port)).verdict, Verdict::TranslatedOut);
+        }
+    }
+}
+
+/// With nobody to sweep, an ended session is in nobody's way.
+#[test]
+fn the_data_path_takes_back_ports_of_ended_sessions() {
+    for hooks in BOTH {
+        let mut bench = Bench::new(&format!("{INTERNET}ports = \"4000-4000\"\n"));
+        assert_eq!(bench.send(hooks.out, &from_port(1)).verdict, Verdict::TranslatedOut);
+        bench.advance(Duration::from_secs(302));
+        let other = frames::udp((Ipv4Addr::new(10, 77, 0, 9), 1), (SERVER, 3478), b"x");
+        assert_eq!(bench.send(hooks.out, &other).verdict, Verdict::TranslatedOut);
+        assert_eq!((bench.entries(), bench.claims()), (1, 1));
+        assert_eq!(bench.sessions()[0].inside.addr, Ipv4Addr::new(10, 77, 0, 9));
+    }
+}
+
+#[test]
+fn rfc6056_ports_do_not_follow_from_each_other() {
+    let bench = Bench::new(INTERNET);
+    let mut ports = Vec::new();
+    for port in 1..=400 {
+        ports.push(frames::read(&bench.send(Hook::TcEgress, &from_port(port)).frame).source.1);
+    }
+    let steps: HashSet<_> = ports.windows(2).map(|w| w[1].wrapping_sub(w[0])).collect();
+    assert!(steps.len() > 380, "only {} different steps", steps.len());
+    let high = ports.iter().filter(|port| **port >= 33280).count();
+    assert!((140..260).contains(&high), "{high} of 400 in the upper half of the range");
+}

@@ -1,0 +1,26 @@
+//! What the kernel says of the programs.
+use aya::programs::Program;
+use nat_ctl::datapath::kernel::{load, pins::Pins};
+use nat_tests::lab::BpfFs;
+
+/// The verifier gives up at a million instructions; far from that, loading stays quick and there
+/// is room to grow.
+const VERIFIED_INSTRUCTIONS_MAX: u32 = 120_000;
+
+#[test]
+fn programs_are_cheap_to_verify() {
+    let bpffs = BpfFs::new();
+    let pins = Pins::new(&bpffs.path(), "verifier").unwrap();
+    pins.create().unwrap();
+    let ebpf = load::load(&mut load::loader(&pins, 64)).unwrap();
+    for (name, program) in ebpf.programs() {
+        let info = match program {
+            Program::Xdp(program) => program.info(),
+            Program::SchedClassifier(program) => program.info(),
+            other => panic!("unexpected program {other:?}"),
+        };
+        let verified = info.unwrap().verified_instruction_count().unwrap();
+        println!("{name}: {verified} verified instructions");
+        assert!(verified <= VERIFIED_INSTRUCTIONS_MAX, "{name}: {verified}");
+    }
+}
