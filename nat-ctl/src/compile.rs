@@ -3,13 +3,17 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use nat_common::{
+    limits::PREFIXES_MAX,
     pool::Pooling,
     port::PortRange,
     rule::{Action, RuleBits, Subset},
-    settings::{Lifetime, Settings},
+    settings::{Lifetime, SLOTS, Settings},
 };
 
-use crate::config::{self, Config, Selector};
+use crate::{
+    config::{self, Config, Selector},
+    exit::Failure,
+};
 
 /// A rule table, ready to be written into maps. Rules refer to each other by position.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,19 +47,41 @@ pub struct OutsideInterface {
     pub addresses: Vec<Ipv4Addr>,
 }
 
+/// Why a configuration does not fit into a rule table.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "the rules name {found} different prefixes in `{key}`; there is room for {PREFIXES_PER_TABLE}"
+)]
+pub struct TooManyPrefixes {
+    key: &'static str,
+    found: usize,
+}
+
+impl From<TooManyPrefixes> for Failure {
+    fn from(error: TooManyPrefixes) -> Self {
+        Self::usage(error.to_string()).with_help("merge prefixes, or name larger ones")
+    }
+}
+
+/// The map holds two tables.
+const PREFIXES_PER_TABLE: usize = PREFIXES_MAX as usize / SLOTS as usize;
+
 /// Compiles a checked configuration for a host, and says what will not work there.
-pub fn compile(config: &Config, outside: &[OutsideInterface]) -> (RuleTable, Vec<String>) {
+pub fn compile(
+    config: &Config,
+    outside: &[OutsideInterface],
+) -> Result<(RuleTable, Vec<String>), TooManyPrefixes> {
     let mut warnings = Vec::new();
     let rules: Vec<_> =
         config.rules.iter().map(|rule| compile_rule(rule, outside, &mut warnings)).collect();
     let table = RuleTable {
         rules,
-        from: prefixes(config, |rule| &rule.from),
-        to: prefixes(config, |rule| &rule.to),
+        from: prefixes(config, "from", |rule| &rule.from)?,
+        to: prefixes(config, "to", |rule| &rule.to)?,
         subsets: subsets(config),
         settings: settings(config),
     };
-    (table, warnings)
+    Ok((table, warnings))
 }
 
 fn compile_rule(
@@ -119,8 +145,9 @@ fn compile_rule(
 /// names is one of them, so no rule's boundary lies between the address and its longest prefix.
 fn prefixes(
     config: &Config,
+    key: &'static str,
     side: impl Fn(&config::Rule) -> &Vec<Selector>,
-) -> Vec<(Ipv4Net, RuleBits)> {
+) -> Result<Vec<(Ipv4Net, RuleBits)>, TooManyPrefixes> {
     let mut points = BTreeSet::new();
     for selector in config.rules.iter().flat_map(&side) {
         match selector {
@@ -143,7 +170,10 @@ fn prefixes(
         }
         bits
     };
-    points.iter().map(|point| (*point, rules_at(point))).collect()
+    if points.len() > PREFIXES_PER_TABLE {
+        return Err(TooManyPrefixes { key, found: points.len() });
+    }
+    Ok(points.iter().map(|point| (*point, rules_at(point))).collect())
 }
 
 fn network(config: &Config, index: usize) -> &[Ipv4Net] {
@@ -226,8 +256,8 @@ mod tests {
 
     fn classify(table: &RuleTable, from: Ipv4Addr, to: Ipv4Addr, subset: Subset) -> Match {
         let (source, destination) = (lookup(&table.from, from), lookup(&table.to, to));
-        let subset = |subset: Subset| table.subsets[subset as usize];
-        first_match(&source, &destination, &subset(subset), &subset(Subset::Snat))
+        let rules = |subset: Subset| table.subsets[subset as usize];
+        first_match(&source, &destination, &rules(subset), &rules(Subset::Snat))
     }
 
     #[test]
@@ -248,7 +278,7 @@ mod tests {
             source = { addresses = ["203.0.113.7"] }
             "#,
         );
-        let (table, _) = compile(&config, &wan(&[[203, 0, 113, 7]]));
+        let (table, _) = compile(&config, &wan(&[[203, 0, 113, 7]])).unwrap();
         let to =
             |address: [u8; 4]| classify(&table, [10, 1, 2, 3].into(), address.into(), Subset::Tcp);
         assert_eq!(to([8, 8, 8, 8]), Match::Rule(0));
@@ -276,7 +306,7 @@ mod tests {
             action = "route"
             "#,
         );
-        let (table, _) = compile(&config, &wan(&[[203, 0, 113, 7]]));
+        let (table, _) = compile(&config, &wan(&[[203, 0, 113, 7]])).unwrap();
         let to = |address: [u8; 4], subset| {
             classify(&table, [10, 1, 2, 3].into(), address.into(), subset)
         };
@@ -298,14 +328,37 @@ mod tests {
             source = { addresses = ["203.0.113.7", "203.0.113.8"] }
             "#,
         );
-        let (table, warnings) = compile(&config, &wan(&[[203, 0, 113, 8], [203, 0, 113, 1]]));
+        let (table, warnings) =
+            compile(&config, &wan(&[[203, 0, 113, 8], [203, 0, 113, 1]])).unwrap();
         assert_eq!(table.rules[0].pools, [(2, vec![Ipv4Addr::new(203, 0, 113, 8)])]);
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].contains("203.0.113.7"), "{warnings:?}");
 
-        let (table, warnings) = compile(&config, &wan(&[[198, 51, 100, 1]]));
+        let (table, warnings) = compile(&config, &wan(&[[198, 51, 100, 1]])).unwrap();
         assert_eq!(table.rules[0].pools, []);
         assert!(warnings.iter().any(|warning| warning.contains("address_not_on_egress")));
+    }
+
+    #[test]
+    fn more_prefixes_than_fit_are_refused() {
+        let hosts: Vec<_> = (0..=PREFIXES_PER_TABLE)
+            .map(|n| format!("\"{}\"", Ipv4Addr::from(0x0b00_0000 + n as u32)))
+            .collect();
+        let rule = format!(
+            "[[rules]]\nname = \"r\"\nfrom = [\"10.0.0.0/8\"]\nto = [{}]\naction = \"drop\"\n",
+            hosts.join(", ")
+        );
+        let error = compile(&parse(&rule), &wan(&[])).unwrap_err();
+        assert!(error.to_string().contains("32769 different prefixes in `to`"), "{error}");
+    }
+
+    #[test]
+    fn the_limits_of_the_file_are_those_of_the_maps() {
+        use nat_common::limits;
+        assert_eq!(config::RULES_MAX, limits::RULES_MAX as usize);
+        assert_eq!(config::ADDRESSES_MAX, limits::POOL_ADDRESSES_MAX as usize);
+        assert_eq!(config::INTERFACES_MAX, limits::INTERFACES_MAX as usize);
+        assert_eq!(config::NAME_BYTES_MAX + 1, limits::RULE_NAME_BYTES);
     }
 
     /// Prefixes within one byte, so that they nest and meet often.
@@ -328,7 +381,7 @@ mod tests {
                      action = \"route\"\n"
                 ))
                 .collect();
-            let (table, _) = compile(&parse(&text), &wan(&[]));
+            let (table, _) = compile(&parse(&text), &wan(&[])).unwrap();
             for last in 0..=255 {
                 let (from, to) = (Ipv4Addr::new(10, 0, 0, last), Ipv4Addr::new(10, 0, 0, !last));
                 let expected = rules

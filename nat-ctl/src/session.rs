@@ -166,6 +166,22 @@ mod tests {
     }
 
     #[test]
+    fn every_state_can_be_filtered_by_its_name() {
+        use clap::ValueEnum;
+        for state in crate::cli::SessionState::value_variants() {
+            assert_eq!(state.to_possible_value().unwrap().get_name(), state.as_str());
+        }
+        let session = pair(Protocol::Tcp, 5);
+        let states = [Lifetime::TcpOpening, Lifetime::TcpEstablished, Lifetime::TcpClosing];
+        for (lifetime, name) in states.into_iter().zip(["opening", "established", "closing"]) {
+            let outbound = Session { lifetime: lifetime as u8, ..session.outbound };
+            let view = &list(&[SessionPair { outbound, ..session }], &SessionFilter::default())[0];
+            assert_eq!(view.state, name);
+            assert!(crate::cli::SessionState::value_variants().iter().any(|s| s.as_str() == name));
+        }
+    }
+
+    #[test]
     fn all_filters_must_match() {
         let pairs = [pair(Protocol::Tcp, 5), pair(Protocol::Tcp, 6), pair(Protocol::Udp, 5)];
         let count = |filter: SessionFilter| list(&pairs, &filter).len();

@@ -40,7 +40,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
             eprintln!("{warning}");
         }
         let interfaces = interfaces(&config, &network)?;
-        let (table, mut warnings) = compile(&config, &outside(&config, &network));
+        let (table, mut warnings) = compile(&config, &outside(&config, &network))?;
         warnings.extend(preflight::warnings());
         let namespace = match namespace {
             Some(namespace) => namespace,

@@ -196,13 +196,13 @@ mod tests {
     use crate::datapath::{self, fake::Fake};
 
     fn fake() -> Fake {
-        let mut fake = Fake::default();
-        fake.interfaces = vec![datapath::Interface {
+        let wan = datapath::Interface {
             index: 2,
             name: "wan0".to_owned(),
             role: Role::Outside,
             hook: HookMode::Tc,
-        }];
+        };
+        let mut fake = Fake { interfaces: vec![wan], ..Fake::default() };
         let config = "[interfaces]\ninside = [\"lan0\"]\noutside = [\"wan0\"]\n\
                       [[rules]]\nname = \"internet\"\nfrom = [\"10.0.0.0/8\"]\n\
                       to = [\"0.0.0.0/0\"]\naction = \"snat\"\n\
@@ -213,8 +213,11 @@ mod tests {
             name: "wan0".to_owned(),
             addresses: vec![Ipv4Addr::new(203, 0, 113, 7)],
         }];
-        datapath::Datapath::apply(&mut fake, &crate::compile::compile(&config, &outside).0)
-            .unwrap();
+        datapath::Datapath::apply(
+            &mut fake,
+            &crate::compile::compile(&config, &outside).unwrap().0,
+        )
+        .unwrap();
         fake
     }
 

@@ -119,7 +119,7 @@ impl Bench {
             name: "wan0".to_owned(),
             addresses: vec![EXTERNAL, Ipv4Addr::new(203, 0, 113, 2)],
         };
-        let (table, _) = compile(&config, &[outside]);
+        let (table, _) = compile(&config, &[outside]).unwrap();
         table::apply(&mut self.maps(), &table).unwrap();
     }
 
@@ -180,9 +180,8 @@ impl Bench {
         let before = self.counters();
         let (code, frame) = self.run(hook.name(), frame, Some(hook));
         let after = self.counters();
-        let mut changed = after.iter().filter(|state| !before.contains(state));
-        let counted = *changed.next().expect("no verdict was counted");
-        assert_eq!(changed.next(), None, "more than one verdict was counted");
+        let changed: Vec<_> = after.iter().filter(|state| !before.contains(state)).collect();
+        let [&counted] = changed[..] else { panic!("not one verdict was counted: {changed:?}") };
         let old = before
             .iter()
             .find(|state| (state.hook, state.verdict) == (counted.hook, counted.verdict))

@@ -26,17 +26,17 @@ impl Connection {
 
     fn established(hooks: Hooks) -> Self {
         let connection = Self::open(hooks);
-        assert!(connection.from_server(SYN | ACK));
-        assert!(connection.from_client(ACK));
+        assert!(connection.server_sends(SYN | ACK));
+        assert!(connection.client_sends(ACK));
         connection
     }
 
-    fn from_client(&self, flags: u8) -> bool {
+    fn client_sends(&self, flags: u8) -> bool {
         let frame = frames::tcp((CLIENT, 5000), (SERVER, 80), flags, b"");
         self.bench.send(self.hooks.out, &frame).verdict == Verdict::TranslatedOut
     }
 
-    fn from_server(&self, flags: u8) -> bool {
+    fn server_sends(&self, flags: u8) -> bool {
         let frame = frames::tcp((SERVER, 80), (GATEWAY, self.external), flags, b"");
         self.bench.send(self.hooks.inbound, &frame).verdict == Verdict::TranslatedIn
     }
@@ -78,14 +78,14 @@ fn rfc5382_req5_timeouts_follow_the_state() {
         established.lives(7440);
 
         let half_closed = Connection::established(hooks);
-        assert!(half_closed.from_client(FIN | ACK));
+        assert!(half_closed.client_sends(FIN | ACK));
         assert_eq!(half_closed.state(), "established");
         half_closed.lives(7440);
 
         let closing = Connection::established(hooks);
-        assert!(closing.from_server(FIN | ACK) && closing.from_client(FIN | ACK));
+        assert!(closing.server_sends(FIN | ACK) && closing.client_sends(FIN | ACK));
         assert_eq!(closing.state(), "closing");
-        assert!(closing.from_server(ACK), "the last ACK passes");
+        assert!(closing.server_sends(ACK), "the last ACK passes");
         closing.lives(240);
     }
 }
@@ -94,10 +94,10 @@ fn rfc5382_req5_timeouts_follow_the_state() {
 fn rfc7857_req2_2_a_reset_closes_but_is_delivered() {
     for hooks in BOTH {
         let by_client = Connection::established(hooks);
-        assert!(by_client.from_client(RST));
+        assert!(by_client.client_sends(RST));
         assert_eq!(by_client.state(), "closing");
         let by_server = Connection::established(hooks);
-        assert!(by_server.from_server(RST));
+        assert!(by_server.server_sends(RST));
         assert_eq!(by_server.state(), "closing");
         by_server.lives(240);
     }
@@ -107,9 +107,9 @@ fn rfc7857_req2_2_a_reset_closes_but_is_delivered() {
 fn rfc5382_req2a_simultaneous_open() {
     for hooks in BOTH {
         let connection = Connection::open(hooks);
-        assert!(connection.from_server(SYN));
+        assert!(connection.server_sends(SYN));
         assert_eq!(connection.state(), "established");
-        assert!(connection.from_client(SYN | ACK) && connection.from_server(SYN | ACK));
+        assert!(connection.client_sends(SYN | ACK) && connection.server_sends(SYN | ACK));
         assert_eq!(connection.state(), "established");
     }
 }
@@ -118,10 +118,10 @@ fn rfc5382_req2a_simultaneous_open() {
 fn a_client_that_uses_its_port_again_starts_over_on_the_same_mapping() {
     for hooks in BOTH {
         let connection = Connection::established(hooks);
-        assert!(connection.from_client(FIN | ACK) && connection.from_server(FIN | ACK));
-        assert!(connection.from_client(SYN));
+        assert!(connection.client_sends(FIN | ACK) && connection.server_sends(FIN | ACK));
+        assert!(connection.client_sends(SYN));
         assert_eq!(connection.state(), "opening");
-        assert!(connection.from_server(SYN | ACK) && connection.from_client(ACK));
+        assert!(connection.server_sends(SYN | ACK) && connection.client_sends(ACK));
         assert_eq!(connection.state(), "established");
         assert_eq!(connection.bench.entries(), 1);
     }
