@@ -5,10 +5,8 @@ use aya::{
     Ebpf,
     programs::{
         LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
-        links::FdLink,
-        tc::{
-            NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact,
-        },
+        links::{FdLink, Link},
+        tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact},
     },
 };
 use nat_common::{
@@ -99,10 +97,9 @@ fn attach_tc(
     let options = match kind {
         TcKind::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
         TcKind::Clsact => {
-            match qdisc_add_clsact(interface) {
-                Ok(()) | Err(TcError::AlreadyAttached) => {}
-                Err(error) => return Err(error.into()),
-            }
+            // It may be there already, ours or somebody's. If it could not be made, attaching to
+            // it says so.
+            let _ = qdisc_add_clsact(interface);
             TcAttachOptions::Netlink(NlOptions {
                 priority: FILTER_PRIORITY,
                 handle: FILTER_HANDLE,
@@ -133,20 +130,9 @@ pub fn detach_filters(interface: &str) -> io::Result<()> {
             None,
         )?;
         // An error says that there is none: links are the usual kind.
-        let _ = link.detach_filter();
+        let _ = link.detach();
     }
     Ok(())
-}
-
-/// Detaching by value, whatever aya calls it.
-trait DetachFilter {
-    fn detach_filter(self) -> Result<(), ProgramError>;
-}
-
-impl DetachFilter for SchedClassifierLink {
-    fn detach_filter(self) -> Result<(), ProgramError> {
-        aya::programs::links::Link::detach(self)
-    }
 }
 
 const fn attach_type(hook: Hook) -> TcAttachType {

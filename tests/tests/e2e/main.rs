@@ -1,0 +1,10 @@
+//! Layer 3: the `nat-ctl` program in a gateway between namespaces, real traffic through it, and
+//! observers outside that it did not write.
+#![expect(clippy::unwrap_used, reason = "a test that cannot do what it says has failed")]
+
+mod gateway;
+mod lifecycle;
+mod neighbours;
+mod refusals;
+mod traffic;
+mod untranslatable;

@@ -1,0 +1,32 @@
+//! The first packet of all, when nobody's link-layer address is known.
+use nat_tests::lab::{
+    Offloads, Sniffer,
+    topology::{EXTERNAL, SERVER},
+    traffic::{Ping, UdpClient, UdpEcho},
+};
+
+use crate::gateway::{ANY, Gateway, INTERNET, LIMIT, WITHOUT_OFFLOADS, at};
+
+/// XDP leaves such packets to the stack, which resolves the address and sends them through TC:
+/// translated once, by whichever hook.
+#[test]
+fn unresolved_neighbours_cost_no_packet_and_no_leak() {
+    for hook in WITHOUT_OFFLOADS {
+        let gateway = Gateway::new(Offloads::Off);
+        let lab = &gateway.lab;
+        let _controller = gateway.start(hook, INTERNET);
+        let sniffer = Sniffer::start(&lab.server, "s0");
+        let echo = UdpEcho::start(&lab.server, at(SERVER, 7));
+        for round in 0..3 {
+            lab.flush_neighbours();
+            let client = UdpClient::bind(&lab.client, ANY);
+            assert!(client.ask(echo.address(), b"first", 1, LIMIT), "{hook}, round {round}");
+            assert_eq!(Ping::new(&lab.client, SERVER, 0).run(2, LIMIT).received, 2);
+        }
+        assert!(echo.peers().iter().all(|peer| peer.ip() == EXTERNAL), "{hook}");
+        assert_eq!(sniffer.stop().private_sources(), [], "{hook}");
+        let verdicts = gateway.verdicts();
+        let lost = |name: &str| verdicts.get(name).copied().unwrap_or(0);
+        assert_eq!(lost("contended") + lost("rewrite_failed"), 0, "{hook}: {verdicts:?}");
+    }
+}
