@@ -15,8 +15,8 @@ pub fn start(verbose: u8, color: ColorChoice) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        // Libraries at their word only when everything is asked for.
-        EnvFilter::new(if verbose > 1 { level.to_owned() } else { format!("warn,nat_ctl={level}") })
+        // `nat` is the data path; of libraries only what they warn of.
+        EnvFilter::new(format!("warn,nat_ctl={level},nat={level}"))
     });
     let log = fmt()
         .with_env_filter(filter)

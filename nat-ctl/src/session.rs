@@ -127,7 +127,7 @@ mod tests {
 
     fn rules() -> Vec<RuleState> {
         let counters = RuleCounters::default();
-        vec![RuleState { id: 3, name: "internet".to_owned(), counters }]
+        vec![RuleState { id: 3, name: "internet".to_owned(), action: None, counters }]
     }
 
     fn list(pairs: &[SessionPair], filter: &SessionFilter) -> Vec<SessionView> {

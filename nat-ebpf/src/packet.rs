@@ -9,6 +9,9 @@ pub trait Frame {
     /// Address after the last byte that can be read directly.
     fn end(&self) -> usize;
 
+    /// Bytes of the frame, those included that cannot be read directly.
+    fn length(&self) -> usize;
+
     /// Where a `T` stands in the frame, or nothing if it is not there in full.
     #[inline(always)]
     fn at<T>(&self, offset: usize) -> Option<*mut T> {

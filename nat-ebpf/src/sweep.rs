@@ -21,6 +21,11 @@ impl Frame for Keys<'_> {
     fn end(&self) -> usize {
         self.0.data_end()
     }
+
+    #[inline(always)]
+    fn length(&self) -> usize {
+        self.end() - self.start()
+    }
 }
 
 /// Ends those of the sessions whose time is up; returns how many.

@@ -13,19 +13,24 @@ pub struct Tool {
     pub purpose: &'static str,
 }
 
-pub const TOOLS: [Tool; 7] = [
+pub const TOOLS: [Tool; 5] = [
     Tool { program: "ip", package: "iproute2", purpose: "makes namespaces and links" },
     Tool { program: "nft", package: "nftables", purpose: "is what NAT is compared with" },
     Tool { program: "tcpdump", package: "tcpdump", purpose: "checks packets independently" },
     Tool { program: "ethtool", package: "ethtool", purpose: "switches offloads of test links" },
-    Tool { program: "ping", package: "iputils-ping", purpose: "sends ICMP through the gateway" },
-    Tool { program: "nsenter", package: "util-linux", purpose: "enters network namespaces" },
-    Tool { program: "mount", package: "mount", purpose: "mounts the BPF file system" },
+    Tool {
+        program: "setpriv",
+        package: "util-linux",
+        purpose: "starts nat-ctl without privileges",
+    },
 ];
 
 /// The eBPF compiler. These are what Debian builds its browsers with, hence newer than the rest of
 /// a stable release; in Debian 12 they come through bookworm-security.
-pub const COMPILER: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
+pub const COMPILER: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", CLIPPY];
+
+/// Clippy of [`COMPILER`].
+pub const CLIPPY: &str = "rust-web-clippy";
 
 impl Tool {
     pub fn installed(&self) -> bool {

@@ -99,6 +99,10 @@ impl Survey {
             None => match Compiler::find(llvm_max) {
                 Some((compiler, version)) => {
                     llvm = version.llvm;
+                    if matches!(compiler, Compiler::Rustc(_)) && !compiler.has_clippy() {
+                        let what = "clippy for the eBPF compiler".to_owned();
+                        self.missing.push(Missing::packages(what, vec![packages::CLIPPY.into()]));
+                    }
                     self.compiler = Some(compiler);
                 }
                 None => self.missing.push(compiler()),
@@ -122,7 +126,7 @@ fn compiler() -> Missing {
     }
     let mut rustup = Command::new("rustup");
     rustup.args(["toolchain", "install", NIGHTLY, "--profile", "minimal"]);
-    rustup.args(["--component", "rust-src"]);
+    rustup.args(["--component", "rust-src", "--component", "clippy"]);
     Missing { what, packages: vec![], command: Some(rustup), by_hand: None }
 }
 

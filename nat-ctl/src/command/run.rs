@@ -13,7 +13,7 @@ use crate::{
     controller::{self, Signals},
     datapath::{
         Interface,
-        kernel::{self, Plan, attach::TcKind},
+        kernel::{self, Plan, attach::TcKind, load::LogLevel},
     },
     exit::{Exit, Failure},
     host::{Namespace, Network, preflight},
@@ -46,14 +46,19 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
             Some(namespace) => namespace,
             None => Namespace::current().map_err(|error| Failure::host(error.to_string()))?,
         };
+        let log = if global.verbose > 1 { LogLevel::Trace } else { LogLevel::Off };
         let mut attached = kernel::attach(&Plan {
             pins: pins(global)?,
             namespace,
             interfaces,
             tc: if kernel.has_tcx() { TcKind::Tcx } else { TcKind::Clsact },
             max_sessions: config.limits.max_sessions,
+            log,
             table: &table,
         })?;
+        if log != LogLevel::Off {
+            attached.forward_log()?;
+        }
         for warning in warnings {
             tracing::warn!("{warning}");
         }

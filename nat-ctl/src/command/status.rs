@@ -51,6 +51,7 @@ struct Sessions {
 #[derive(Serialize)]
 struct Rule {
     rule: String,
+    action: &'static str,
     /// External addresses by interface; none for `route` and `drop` rules.
     pools: Vec<RulePool>,
 }
@@ -107,6 +108,14 @@ fn status(state: &impl State, name: &str, now_ns: u64) -> Result<Status, Failure
         ));
     }
     let interfaces = state.interfaces()?;
+    let rules = rules(state, &interfaces)?;
+    for rule in rules.iter().filter(|rule| rule.action == "snat" && rule.pools.is_empty()) {
+        warnings.push(format!(
+            "rule `{}` is out of service: none of its external addresses was on an outside \
+             interface when the rules were applied",
+            rule.rule
+        ));
+    }
     Ok(Status {
         schema: "nat-ctl/status/1",
         version: env!("CARGO_PKG_VERSION"),
@@ -115,7 +124,7 @@ fn status(state: &impl State, name: &str, now_ns: u64) -> Result<Status, Failure
         attached_s: Duration::from_nanos(now_ns.saturating_sub(instance.attached_ns)).as_secs(),
         generation,
         controller: Controller { running, pid: running.then_some(instance.controller_pid) },
-        rules: rules(state, &interfaces)?,
+        rules,
         interfaces: interfaces
             .into_iter()
             .map(|interface| Interface {
@@ -139,7 +148,8 @@ fn rules(
         let interface = interfaces.iter().find(|interface| interface.index == index);
         interface.map_or_else(|| format!("interface {index}"), |one| one.name.clone())
     };
-    let rules = state.rules()?.into_iter().map(|rule| Rule {
+    let in_force = state.rules()?.into_iter().filter_map(|rule| Some((rule.action?, rule)));
+    let rules = in_force.map(|(action, rule)| Rule {
         pools: pools
             .iter()
             .filter(|(id, ..)| *id == rule.id)
@@ -149,6 +159,7 @@ fn rules(
             })
             .collect(),
         rule: rule.name,
+        action: action.name(),
     });
     Ok(rules.collect())
 }
@@ -171,11 +182,15 @@ fn text(status: &Status, style: Style) -> String {
         interfaces.row([interface.name.as_str(), interface.role, interface.hook]);
     }
     text.push_str(&interfaces.render(style));
-    let mut rules = Table::new(&["RULE", "INTERFACE", "EXTERNAL ADDRESSES"]);
+    let mut rules = Table::new(&["RULE", "ACTION", "INTERFACE", "EXTERNAL ADDRESSES"]);
     for rule in &status.rules {
+        if rule.pools.is_empty() {
+            rules.row([rule.rule.as_str(), rule.action, "-", "-"]);
+        }
         for pool in &rule.pools {
             let addresses: Vec<_> = pool.addresses.iter().map(ToString::to_string).collect();
-            rules.row([rule.rule.clone(), pool.interface.clone(), addresses.join(" ")]);
+            let addresses = addresses.join(" ");
+            rules.row([rule.rule.as_str(), rule.action, &pool.interface, &addresses]);
         }
     }
     if !rules.is_empty() {
@@ -196,6 +211,11 @@ mod tests {
     use crate::datapath::{self, fake::Fake};
 
     fn fake() -> Fake {
+        with_address("203.0.113.7")
+    }
+
+    /// A rule with this address, on a host that has 203.0.113.7.
+    fn with_address(address: &str) -> Fake {
         let wan = datapath::Interface {
             index: 2,
             name: "wan0".to_owned(),
@@ -203,11 +223,13 @@ mod tests {
             hook: HookMode::Tc,
         };
         let mut fake = Fake { interfaces: vec![wan], ..Fake::default() };
-        let config = "[interfaces]\ninside = [\"lan0\"]\noutside = [\"wan0\"]\n\
-                      [[rules]]\nname = \"internet\"\nfrom = [\"10.0.0.0/8\"]\n\
-                      to = [\"0.0.0.0/0\"]\naction = \"snat\"\n\
-                      source = { addresses = [\"203.0.113.7\"] }\n";
-        let config = crate::config::Config::parse(config, "test.toml").unwrap();
+        let config = format!(
+            "[interfaces]\ninside = [\"lan0\"]\noutside = [\"wan0\"]\n\
+             [[rules]]\nname = \"internet\"\nfrom = [\"10.0.0.0/8\"]\n\
+             to = [\"0.0.0.0/0\"]\naction = \"snat\"\n\
+             source = {{ addresses = [\"{address}\"] }}\n"
+        );
+        let config = crate::config::Config::parse(&config, "test.toml").unwrap();
         let outside = [crate::compile::OutsideInterface {
             index: 2,
             name: "wan0".to_owned(),
@@ -232,6 +254,16 @@ mod tests {
         assert!(!at(&fake, 11).healthy, "killed: its record is old");
         fake.instance.controller_pid = 0;
         assert!(!at(&fake, 2).healthy, "it has said good-bye");
+    }
+
+    #[test]
+    fn a_rule_without_an_address_on_the_way_out_is_said_to_be_out_of_service() {
+        let good = status(&fake(), "x", 0).unwrap();
+        assert!(!good.warnings.iter().any(|warning| warning.contains("out of service")));
+        let bad = status(&with_address("198.51.100.1"), "x", 0).unwrap();
+        assert!(
+            bad.warnings.iter().any(|warning| warning.contains("`internet` is out of service"))
+        );
     }
 
     #[test]

@@ -85,8 +85,13 @@ impl Datapath for Fake {
             if !self.rules.iter().any(|known| known.name == rule.name) {
                 let id = self.rules.len() as u32;
                 let counters = RuleCounters::default();
-                self.rules.push(RuleState { id, name: rule.name.clone(), counters });
+                let name = rule.name.clone();
+                self.rules.push(RuleState { id, name, action: None, counters });
             }
+        }
+        for known in &mut self.rules {
+            let rule = table.rules.iter().find(|rule| rule.name == known.name);
+            known.action = rule.map(|rule| rule.action);
         }
         self.tables.push(table.clone());
         Ok(())

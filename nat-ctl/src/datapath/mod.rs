@@ -11,6 +11,7 @@ use std::net::Ipv4Addr;
 use nat_common::{
     flow::FlowKey,
     instance::{HookMode, Instance, Role},
+    rule::Action,
     session::Session,
     stats::{Counter, Hook, RuleCounters},
     verdict::Verdict,
@@ -51,6 +52,8 @@ pub struct Interface {
 pub struct RuleState {
     pub id: u32,
     pub name: String,
+    /// What it does, if it is in force.
+    pub action: Option<Action>,
     pub counters: RuleCounters,
 }
 

@@ -79,6 +79,11 @@ impl Frame for Tc {
     fn end(&self) -> usize {
         self.ctx.data_end()
     }
+
+    #[inline(always)]
+    fn length(&self) -> usize {
+        self.skb().len as usize
+    }
 }
 
 impl Hook for Tc {
@@ -89,10 +94,9 @@ impl Hook for Tc {
 
     #[inline(always)]
     fn weight(&self) -> Weight {
-        let skb = self.skb();
         Weight {
-            packets: skb.gso_segs.max(1) as u64,
-            bytes: skb.len.saturating_sub(ETHERNET_BYTES as u32) as u64,
+            packets: self.skb().gso_segs.max(1) as u64,
+            bytes: self.length().saturating_sub(ETHERNET_BYTES) as u64,
         }
     }
 

@@ -68,6 +68,11 @@ impl Frame for Xdp {
     fn end(&self) -> usize {
         self.ctx.data_end()
     }
+
+    #[inline(always)]
+    fn length(&self) -> usize {
+        self.end() - self.start()
+    }
 }
 
 impl Hook for Xdp {
@@ -77,7 +82,7 @@ impl Hook for Xdp {
 
     #[inline(always)]
     fn weight(&self) -> Weight {
-        let bytes = (self.end() - self.start()).saturating_sub(ETHERNET_BYTES);
+        let bytes = self.length().saturating_sub(ETHERNET_BYTES);
         Weight { packets: 1, bytes: bytes as u64 }
     }
 

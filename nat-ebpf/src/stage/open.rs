@@ -5,6 +5,7 @@
 use aya_ebpf::{
     bindings::BPF_NOEXIST, helpers::generated::bpf_get_prandom_u32, macros::map, maps::PerCpuArray,
 };
+use aya_log_ebpf::trace;
 use nat_common::{
     addr::Ipv4,
     flow::{Direction, FlowKey, Protocol},
@@ -98,9 +99,29 @@ pub fn request() -> Result<&'static mut Request, Verdict> {
 /// for a session in [`Request::to`].
 #[inline(never)]
 pub fn open() -> u8 {
-    match answer() {
-        Ok(()) => Verdict::TranslatedOut as u8,
-        Err(verdict) => verdict as u8,
+    let verdict = match answer() {
+        Ok(()) => Verdict::TranslatedOut,
+        Err(verdict) => verdict,
+    };
+    log(verdict);
+    verdict as u8
+}
+
+/// For people who look for the reason of one packet's fate. Off unless the loader sets the level;
+/// the verifier then removes it.
+#[inline(always)]
+fn log(verdict: Verdict) {
+    if let Ok(request) = request() {
+        let host_order = |address: Ipv4| u32::from_be(address.to_be32());
+        trace!(
+            (),
+            "{:i} to {:i}, protocol {}, out by interface {}: verdict {}",
+            host_order(request.source),
+            host_order(request.destination),
+            request.protocol,
+            request.egress,
+            verdict as u8
+        );
     }
 }
 

@@ -38,7 +38,8 @@ pub fn ipv4<F: Frame>(frame: &F) -> Result<Packet, Verdict> {
     let ip: Ipv4Hdr = frame.load(IPV4_OFFSET).ok_or(Verdict::Malformed)?;
     let header_bytes = usize::from(ip.vihl & 0x0f) * 4;
     let total_length = ip.tot_len();
-    if ip.vihl >> 4 != 4 || header_bytes < Ipv4Hdr::LEN {
+    let too_long = IPV4_OFFSET + usize::from(total_length) > frame.length();
+    if ip.vihl >> 4 != 4 || header_bytes < Ipv4Hdr::LEN || too_long {
         return Err(Verdict::Malformed);
     }
     // A super-frame longer than the field can say has 0 there (BIG TCP).

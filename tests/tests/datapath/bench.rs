@@ -17,7 +17,13 @@ use nat_ctl::{
     config::Config,
     datapath::{
         State, VerdictState,
-        kernel::{Pinned, load, maps::Maps, pins::Pins, table},
+        kernel::{
+            Pinned,
+            load::{self, LogLevel},
+            maps::Maps,
+            pins::Pins,
+            table,
+        },
     },
     session::{SessionView, views},
 };
@@ -91,7 +97,7 @@ impl Bench {
         let bpffs = BpfFs::new();
         let pins = Pins::new(&bpffs.path(), "bench").unwrap();
         pins.create().unwrap();
-        let mut loader = load::loader(&pins, max_sessions);
+        let mut loader = load::loader(&pins, max_sessions, LogLevel::Off);
         let test_clock = 1_u8;
         loader.override_global("CLOCK_IS_TEST", &test_clock, true);
         let ebpf = load::load(&mut loader).unwrap();

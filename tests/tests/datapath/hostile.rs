@@ -109,6 +109,7 @@ fn malformed_ipv4_headers_are_dropped() {
     for (what, frame) in [
         ("version 6", with(14, 0x65)),
         ("header of 4 words", with(14, 0x44)),
+        ("total length beyond the frame", with(16, 1)),
         ("total length 19", {
             let mut f = with(16, 0);
             f[17] = 19;

@@ -1,6 +1,9 @@
 //! What the kernel says of the programs.
 use aya::programs::Program;
-use nat_ctl::datapath::kernel::{load, pins::Pins};
+use nat_ctl::datapath::kernel::{
+    load::{self, LogLevel},
+    pins::Pins,
+};
 use nat_tests::lab::BpfFs;
 
 /// The verifier gives up at a million instructions; far from that, loading stays quick and there
@@ -12,7 +15,7 @@ fn programs_are_cheap_to_verify() {
     let bpffs = BpfFs::new();
     let pins = Pins::new(&bpffs.path(), "verifier").unwrap();
     pins.create().unwrap();
-    let ebpf = load::load(&mut load::loader(&pins, 64)).unwrap();
+    let ebpf = load::load(&mut load::loader(&pins, 64, LogLevel::Off)).unwrap();
     for (name, program) in ebpf.programs() {
         let info = match program {
             Program::Xdp(program) => program.info(),

@@ -7,13 +7,13 @@ use nat_ctl::{
     config::Config,
     datapath::{
         Interface,
-        kernel::{self, Plan, attach::TcKind, pins::Pins},
+        kernel::{self, Plan, attach::TcKind, load::LogLevel, pins::Pins},
     },
     host::Namespace,
 };
 use nat_tests::lab::{
     BpfFs, Lab, Offloads, process,
-    topology::{EXTERNAL, SERVER},
+    topology::{CLIENT, EXTERNAL, SERVER},
     traffic::{HttpServer, UdpClient, UdpEcho, download},
     wait,
 };
@@ -115,6 +115,7 @@ fn clsact_filters_do_what_tcx_links_do() {
             interfaces: vec![interface("wan0", Role::Outside), interface("lan0", Role::Inside)],
             tc: TcKind::Clsact,
             max_sessions: 64,
+            log: LogLevel::Off,
             table: &table,
         })
         .unwrap()
@@ -131,6 +132,20 @@ fn clsact_filters_do_what_tcx_links_do() {
     lab.gateway.enter(|| kernel::detach(&bpffs.path(), "clsact", None)).unwrap();
     assert_eq!(attached(&lab).iter().filter(|line| line.contains("tc_")).count(), 0);
     assert!(!client.ask(echo.address(), b"gone", 1, Duration::from_millis(300)));
+}
+
+/// `-vv` says why a packet did not get through.
+#[test]
+fn the_data_path_logs_on_request() {
+    let gateway = Gateway::new(Offloads::On);
+    let lab = &gateway.lab;
+    let config = gateway.config("tc", INTERNET);
+    let controller = gateway.nat.start_with(&["-vv", "run", "--config", config.to_str().unwrap()]);
+    let client = UdpClient::bind(&lab.client, ANY);
+    client.send(at(SERVER, 7), b"hello").unwrap();
+    let expected = format!("{CLIENT} to {SERVER}, protocol 17, out by interface ");
+    let line = controller.wait_line(LIMIT, |line| line.contains(&expected));
+    assert!(line.is_some_and(|line| line.contains(": verdict 0")), "{}", controller.log());
 }
 
 #[test]

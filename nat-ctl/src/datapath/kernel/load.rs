@@ -16,9 +16,25 @@ use crate::datapath::{
 /// The eBPF object of this build; empty if it was built without an eBPF compiler.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nat.o"));
 
+/// How much the data path logs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogLevel {
+    /// Nothing; the verifier removes the code.
+    Off,
+    /// Every packet without a session.
+    Trace,
+}
+
 /// A loader that makes the instance's pinned maps, or uses those that are there.
-pub fn loader<'a>(pins: &Pins, max_sessions: u32) -> EbpfLoader<'a> {
+pub fn loader<'a>(pins: &Pins, max_sessions: u32, log: LogLevel) -> EbpfLoader<'a> {
+    static OFF: u8 = 0;
+    static TRACE: u8 = aya_log::Level::Trace as u8;
     let mut loader = EbpfLoader::new();
+    let level = match log {
+        LogLevel::Off => &OFF,
+        LogLevel::Trace => &TRACE,
+    };
+    loader.override_global(aya_log::LEVEL, level, true);
     for name in SESSION_MAPS {
         loader.map_max_entries(name, max_sessions);
     }

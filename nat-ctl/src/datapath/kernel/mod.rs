@@ -14,15 +14,17 @@ use aya::{
     maps::MapError,
     programs::{TestRun, TestRunOptions, Xdp},
 };
+use aya_log::EbpfLogger;
 use nat_common::{
     flow::FlowKey,
     instance::{self, Instance, stored},
     limits::SWEEP_SESSIONS_MAX,
     session,
 };
+use tokio::io::{Interest, unix::AsyncFd};
 
-use self::{attach::TcKind, maps::Maps, pins::Pins};
-use super::{Datapath, Error, Interface, State};
+use self::{attach::TcKind, load::LogLevel, maps::Maps, pins::Pins};
+use super::{Datapath, Error, Interface, State, error::AnyError};
 use crate::{clock, compile::RuleTable, host::Namespace};
 
 /// What [`attach`] needs to know.
@@ -32,6 +34,7 @@ pub struct Plan<'a> {
     pub interfaces: Vec<Interface>,
     pub tc: TcKind,
     pub max_sessions: u32,
+    pub log: LogLevel,
     pub table: &'a RuleTable,
 }
 
@@ -77,7 +80,7 @@ pub fn attach(plan: &Plan<'_>) -> Result<Attached, Error> {
 }
 
 fn attach_created(plan: &Plan<'_>) -> Result<Attached, Error> {
-    let mut ebpf = load::load(&mut load::loader(&plan.pins, plan.max_sessions))?;
+    let mut ebpf = load::load(&mut load::loader(&plan.pins, plan.max_sessions, plan.log))?;
     let mut maps = Maps::open(&plan.pins)?;
     record(&mut maps, plan)
         .map_err(|error| Error::kernel("cannot record the instance")(error.into()))?;
@@ -161,6 +164,25 @@ impl Datapath for Attached {
             .instance
             .set(0, instance, 0)
             .map_err(|error| Error::kernel("cannot record the controller")(error.into()))
+    }
+}
+
+impl Attached {
+    /// Forwards what the data path logs to this process's log, until the task is dropped. To be
+    /// called at most once, within a tokio runtime.
+    pub fn forward_log(&mut self) -> Result<(), Error> {
+        let failed = |error: AnyError| Error::kernel("cannot read the data path's log")(error);
+        let logger = EbpfLogger::init(&mut self.ebpf).map_err(|error| failed(error.into()))?;
+        // SAFETY: the logger owns its ring buffer and keeps it open for as long as it lives.
+        let mut logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) }
+            .map_err(|error| failed(error.into_parts().1.into()))?;
+        tokio::spawn(async move {
+            while let Ok(mut ready) = logger.readable_mut().await {
+                ready.get_inner_mut().flush();
+                ready.clear_ready();
+            }
+        });
+        Ok(())
     }
 }
 

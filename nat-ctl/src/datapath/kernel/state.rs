@@ -6,6 +6,7 @@ use nat_common::{
     flow::FlowKey,
     instance::{HookMode, Instance, Role, text},
     limits::RULE_IDS_MAX,
+    rule::Action,
     session::Session,
     stats::{Counter, Hook, RuleCounters, counter_index},
     verdict::Verdict,
@@ -60,12 +61,17 @@ impl State for Pinned {
 
     fn rules(&self) -> Result<Vec<RuleState>, Error> {
         let names = table::names(&self.maps)?;
+        let in_force = table::rules_in_force(&self.maps)?;
+        let action = |id| {
+            let rule = in_force.iter().find(|(_, rule)| rule.id == id);
+            rule.map(|(_, rule)| Action::from_number(rule.action))
+        };
         (0..RULE_IDS_MAX)
             .filter_map(|id| names.get(&id).map(|name| (id, name)))
             .map(|(id, name)| {
                 let values = self.maps.rule_counters.get(&id, 0);
                 let counters = sum_rule(&values.map_err(reading("the rule counters"))?);
-                Ok(RuleState { id, name: name.clone(), counters })
+                Ok(RuleState { id, name: name.clone(), action: action(id), counters })
             })
             .collect()
     }
