@@ -33,8 +33,8 @@ pub trait Frame {
     #[inline(always)]
     fn store<T: Copy>(&self, offset: usize, value: T) -> bool {
         match self.at(offset) {
-            // SAFETY: `at` checked the bounds.
             Some(field) => {
+                // SAFETY: `at` checked the bounds.
                 unsafe { ptr::write_unaligned(field, value) };
                 true
             }

@@ -58,7 +58,7 @@ impl Tc {
         match verdict.fate() {
             // Leaves the packet to further TC programs, if there are any.
             Fate::Translated | Fate::Passed | Fate::LeftToStack => TC_ACT_UNSPEC,
-            Fate::Dropped => TC_ACT_SHOT as i32,
+            Fate::Dropped => TC_ACT_SHOT,
         }
     }
 
