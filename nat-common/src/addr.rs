@@ -27,6 +27,15 @@ impl Ipv4 {
         self.0.to_ne_bytes()
     }
 
+    /// Whether this can be the address of one host: not 0/8, loopback, multicast, reserved or
+    /// limited broadcast (RFC 1122 section 3.2.1.3).
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_unicast(self) -> bool {
+        let [first, ..] = self.octets();
+        first != 0 && first != 127 && first < 224
+    }
+
     /// The bytes as an integer of this machine, as BPF helpers take a `__be32`.
     #[inline(always)]
     #[must_use]
@@ -107,6 +116,15 @@ impl core::fmt::Debug for Port {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn multicast_broadcast_and_the_like_are_no_hosts() {
+        let unicast = |octets| Ipv4::new(octets).is_unicast();
+        assert!(unicast([10, 0, 0, 1]) && unicast([223, 255, 255, 254]) && unicast([1, 0, 0, 0]));
+        for octets in [[0, 0, 0, 0], [127, 0, 0, 1], [224, 0, 0, 251], [240, 0, 0, 1], [255; 4]] {
+            assert!(!unicast(octets), "{octets:?}");
+        }
+    }
 
     #[test]
     fn memory_holds_the_bytes_as_sent() {

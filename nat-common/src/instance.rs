@@ -1,6 +1,6 @@
 //! What an instance records about itself for commands that run without its controller.
 use crate::{
-    limits::{INTERFACE_NAME_BYTES, RULE_NAME_BYTES},
+    limits::{CONFIG_CHUNK_BYTES, INTERFACE_NAME_BYTES, RULE_NAME_BYTES},
     rule::Action,
 };
 
@@ -75,13 +75,32 @@ pub struct Interface {
     pub role: u8,
     /// A [`HookMode`].
     pub hook: u8,
-    pub zero: [u8; 2],
+    /// Link-layer address: XDP takes frames for this one only.
+    pub mac: [u8; 6],
 }
 
 /// Value of the rule name map, by rule identity: zero-terminated UTF-8, empty when free.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RuleName(pub [u8; RULE_NAME_BYTES]);
+
+/// Value of the configuration info map, by slot: what the configuration map holds there.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConfigInfo {
+    /// Length of the text; 0 for none.
+    pub bytes: u32,
+    /// Where the text came from, zero-terminated UTF-8.
+    pub name: [u8; CONFIG_NAME_BYTES],
+}
+
+/// Bytes of a configuration's name: the longest path, and its end.
+pub const CONFIG_NAME_BYTES: usize = 4096;
+
+/// Value of the configuration map: a part of the text.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConfigChunk(pub [u8; CONFIG_CHUNK_BYTES]);
 
 /// The text before the first zero byte; what is not UTF-8 reads as empty.
 #[must_use]

@@ -51,6 +51,8 @@ macro_rules! pod {
 pod!(
     addr::Ipv4,
     flow::FlowKey,
+    instance::ConfigChunk,
+    instance::ConfigInfo,
     instance::Instance,
     instance::Interface,
     instance::RuleName,

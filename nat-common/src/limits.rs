@@ -32,6 +32,12 @@ pub const SWEEP_SESSIONS_MAX: u32 = 64;
 /// Deadlines are this much later than configured, never earlier.
 pub const REFRESH_INTERVAL_NS: u64 = 1_000_000_000;
 
+/// Bytes of the configuration in force that one map entry holds.
+pub const CONFIG_CHUNK_BYTES: usize = 4096;
+
+/// Entries for one configuration: 1 MiB of text, some 6000 rules' worth.
+pub const CONFIG_CHUNKS_MAX: u32 = 256;
+
 /// Bytes of a rule's name, the terminating zero included.
 pub const RULE_NAME_BYTES: usize = 64;
 

@@ -9,11 +9,25 @@ pub struct PortRange {
     pub max: u16,
 }
 
-/// A walk over a port range from a random start in random steps.
-///
-/// Neither the port nor its successor follows from ports already seen (RFC 6056 section 3.3.5,
-/// random increments). A walk visits few ports twice: the step is smaller than the range, and the
-/// caller takes at most [`crate::limits::PORT_TRIES_MAX`] of them.
+impl PortRange {
+    /// Ports in the range, at least 1.
+    #[inline(always)]
+    const fn size(self) -> u32 {
+        (self.max as u32).saturating_sub(self.min as u32) + 1
+    }
+
+    /// The remainder of a division by the size.
+    #[inline(always)]
+    const fn modulo(self, number: u32) -> u32 {
+        match number.checked_rem(self.size()) {
+            Some(remainder) => remainder,
+            None => 0,
+        }
+    }
+}
+
+/// A walk over a port range: from a random start in steps of one of a few lengths. Visits every
+/// port of the range before any of them again.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidates {
     min: u32,
@@ -22,17 +36,28 @@ pub struct Candidates {
     step: u32,
 }
 
+/// Primes greater than the size of any port range, hence without a factor in common with it:
+/// steps of such a length, modulo the size, come round only after all ports.
+const STEPS: [u32; 8] = [65_537, 65_539, 65_543, 65_551, 65_557, 65_563, 65_579, 65_581];
+
 impl Candidates {
     /// A walk over `range`, decided by 32 random bits.
     #[inline(always)]
     #[must_use]
     pub const fn new(range: PortRange, random: u32) -> Self {
-        let size = range.max as u32 - range.min as u32 + 1;
+        let size = range.size();
         let at = ((random >> 16) * size) >> 16;
-        // Odd, so that the walk does not come back after a few steps in the usual ranges, whose
-        // size is a multiple of a power of two. Less than the size, or 1.
-        let step = (((random & 0xffff) * (size - 1)) >> 16) | 1;
-        Self { min: range.min as u32, size, at, step }
+        let prime = match random & 7 {
+            0 => STEPS[0],
+            1 => STEPS[1],
+            2 => STEPS[2],
+            3 => STEPS[3],
+            4 => STEPS[4],
+            5 => STEPS[5],
+            6 => STEPS[6],
+            _ => STEPS[7],
+        };
+        Self { min: range.min as u32, size, at, step: range.modulo(prime) }
     }
 
     /// The next port to try.
@@ -65,10 +90,14 @@ mod tests {
         }
 
         #[test]
-        fn a_range_of_two_or_more_offers_more_than_one_port(min in 1_u16..65535, random: u32) {
-            let range = PortRange { min, max: min + 1 };
-            let mut walk = Candidates::new(range, random);
-            prop_assert_ne!(walk.next_port(), walk.next_port());
+        fn no_port_comes_again_before_all_have_come(
+            min in 1_u16..60_000, size in 1_u16..2000, random: u32,
+        ) {
+            let mut walk = Candidates::new(PortRange { min, max: min + size - 1 }, random);
+            let mut seen = std::collections::HashSet::new();
+            for _ in 0..size {
+                prop_assert!(seen.insert(walk.next_port()));
+            }
         }
     }
 

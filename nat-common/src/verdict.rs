@@ -121,7 +121,7 @@ verdicts! {
     TableFull = 17, "table_full", Dropped;
     /// Its session is being removed or made by another CPU at this moment.
     Contended = 18, "contended", Dropped;
-    /// Arrived outside for an address that is translated outbound, without a session.
+    /// Arrived outside without a session, for an address inside that no `route` rule opens.
     Unsolicited = 19, "unsolicited", Dropped;
     /// The kernel refused to change it.
     RewriteFailed = 20, "rewrite_failed", Dropped;

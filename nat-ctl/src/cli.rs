@@ -1,5 +1,7 @@
 //! The command line: every flag and its help text, no logic beyond reading single values.
 
+mod rules;
+
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -8,6 +10,11 @@ use std::str::FromStr;
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
 
+pub use rules::{
+    EditedFile, PlaceArgs, RulesAddArgs, RulesCommand, RulesListArgs, RulesMoveArgs,
+    RulesRemoveArgs,
+};
+
 use crate::config::{Hook, Protocol, check_interface_name};
 use crate::output::ColorChoice;
 
@@ -15,6 +22,8 @@ const EXAMPLES: &str = "\
 Examples:
   nat-ctl run --inside lan0 --outside wan0        translate with the address of wan0
   nat-ctl run --config /etc/nat-ctl/nat.toml      translate by the rules of a file
+  nat-ctl check /etc/nat-ctl/nat.toml             is the file right, and does it suit this host
+  nat-ctl rules move vpn --first                  change the order of rules
   nat-ctl sessions list --remote :443             who talks HTTPS
   nat-ctl status --check                          exit code 0 when all is well
 
@@ -60,11 +69,26 @@ pub struct Global {
     pub verbose: u8,
 }
 
+/// The configuration file where none is named.
+pub const CONFIG_DEFAULT: &str = "/etc/nat-ctl/nat.toml";
+
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Load the data path and keep it in step with the configuration, in the foreground
     Run(RunArgs),
-    /// Look at translated flows
+    /// Load the data path and apply the configuration, without a controller
+    #[command(override_usage = ATTACH_USAGE, after_help = ATTACH_EXAMPLES)]
+    Attach(RunArgs),
+    /// Check a configuration file, also against this host
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Show what a configuration file changes, and put it in force
+    #[command(after_help = APPLY_EXAMPLES)]
+    Apply(ApplyArgs),
+    /// Look at the rules and change them
+    #[command(subcommand)]
+    Rules(RulesCommand),
+    /// Look at translated flows, and end them
     #[command(subcommand)]
     Sessions(SessionsCommand),
     /// Count packets by verdict and by rule
@@ -92,7 +116,64 @@ Examples:
 Signals:
   SIGHUP reads the file again; SIGTERM ends the controller and leaves the data path in place.";
 
-/// `run`: either from a file or from flags alone.
+const ATTACH_USAGE: &str = "\
+nat-ctl attach [OPTIONS] --config <FILE>
+       nat-ctl attach [OPTIONS] --inside <IF>... --outside <IF>... [--source <ADDR>...]";
+
+const ATTACH_EXAMPLES: &str = "\
+The data path works on its own: translation and timeouts need no controller. But nothing follows
+changes of this host's interfaces and addresses until `nat-ctl run` takes over.
+
+Examples:
+  nat-ctl attach --config /etc/nat-ctl/nat.toml
+  nat-ctl attach --inside lan0 --outside wan0
+  nat-ctl detach";
+
+const CHECK_EXAMPLES: &str = "\
+Errors are in the file: it would be refused. Warnings are about this host or the file: it would be
+used, but probably not work as meant. Notes are worth knowing. The exit code is 2 with errors, else 0.
+
+Examples:
+  nat-ctl check /etc/nat-ctl/nat.toml
+  nat-ctl check nat.toml --no-host                in CI, where the interfaces are not
+  nat-ctl --netns router check nat.toml
+  nat-ctl -j check nat.toml | jq .warnings";
+
+/// `check`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct CheckArgs {
+    /// Configuration file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Look at the file only, not at this host
+    #[arg(long)]
+    pub no_host: bool,
+}
+
+const APPLY_EXAMPLES: &str = "\
+Packets see the old rules or the new ones, never a mixture. Sessions go on. A configuration that is
+refused changes nothing.
+
+Lines start with + for what is new, - for what goes, ~ for what changes, > for what moves.
+
+Examples:
+  nat-ctl apply nat.toml --dry-run
+  nat-ctl apply nat.toml";
+
+/// `apply`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ApplyArgs {
+    /// Configuration file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Only show what would change
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `run` and `attach`: either from a file or from flags alone.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(
     override_usage = RUN_USAGE,
@@ -133,7 +214,38 @@ pub enum SessionsCommand {
     /// Count sessions
     #[command(after_help = FILTER_EXAMPLES)]
     Count(SessionFilter),
+    /// End sessions: their connections break, or open anew with another external port
+    #[command(after_help = FLUSH_EXAMPLES)]
+    Flush(FlushArgs),
 }
+
+const FLUSH_EXAMPLES: &str = "\
+Sessions that all filters match are ended.
+
+Examples:
+  nat-ctl sessions flush --inside 10.0.0.5
+  nat-ctl sessions flush --rule internet --proto udp --yes
+  nat-ctl sessions flush --all";
+
+/// `sessions flush`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(group = ArgGroup::new("which").required(true).multiple(true).args(FLUSH_WHICH))]
+pub struct FlushArgs {
+    /// End every session
+    #[arg(long, conflicts_with_all = FLUSH_FILTERS)]
+    pub all: bool,
+
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+
+    #[command(flatten)]
+    pub filter: SessionFilter,
+}
+
+const FLUSH_FILTERS: [&str; 6] = ["proto", "inside", "outside", "remote", "state", "rule"];
+/// What can say which sessions are meant: without any of it, a slip would end all of them.
+const FLUSH_WHICH: [&str; 7] = ["all", "proto", "inside", "outside", "remote", "state", "rule"];
 
 const FILTER_EXAMPLES: &str = "\
 Addresses are written ADDR, PREFIX, ADDR:PORT, PREFIX:PORT or :PORT. A session is shown when all
@@ -379,6 +491,58 @@ mod tests {
     }
 
     #[test]
+    fn attach_takes_what_run_takes() {
+        for flags in ["--config f", "--inside a --outside b --source 203.0.113.7 --hook tc"] {
+            let Command::Attach(attach) =
+                parse(&format!("nat-ctl attach {flags}")).unwrap().command
+            else {
+                panic!("{flags}")
+            };
+            assert_eq!(attach, run(&format!("nat-ctl run {flags}")));
+        }
+        let mut cli = Cli::command();
+        let help = |cli: &mut clap::Command, name: &str| {
+            cli.find_subcommand_mut(name).unwrap().render_help().to_string()
+        };
+        assert!(help(&mut cli, "run").contains("Usage: nat-ctl run "));
+        let attach = help(&mut cli, "attach");
+        assert!(attach.contains("Usage: nat-ctl attach "), "{attach}");
+        assert!(!attach.contains("nat-ctl run [") && !attach.contains("SIGHUP"), "{attach}");
+    }
+
+    #[test]
+    fn files_are_checked_and_applied() {
+        let Command::Check(check) = parse("nat-ctl check f --no-host").unwrap().command else {
+            panic!()
+        };
+        assert_eq!(check, CheckArgs { file: PathBuf::from("f"), no_host: true });
+        let Command::Apply(apply) = parse("nat-ctl apply f --dry-run").unwrap().command else {
+            panic!()
+        };
+        assert_eq!(apply, ApplyArgs { file: PathBuf::from("f"), dry_run: true });
+    }
+
+    #[test]
+    fn flush_wants_to_know_which() {
+        let flush = |flags: &str| match parse(&format!("nat-ctl sessions flush {flags}"))?.command {
+            Command::Sessions(SessionsCommand::Flush(args)) => Ok(args),
+            other => panic!("{other:?}"),
+        };
+        assert!(flush("--all").unwrap().all);
+        let args = flush("--proto tcp --remote :443 --yes").unwrap();
+        assert_eq!((args.all, args.yes, args.filter.proto), (false, true, Some(Protocol::Tcp)));
+        for (flags, kind) in [
+            ("", ErrorKind::MissingRequiredArgument),
+            ("--yes", ErrorKind::MissingRequiredArgument),
+            ("--all --proto tcp", ErrorKind::ArgumentConflict),
+            ("--rule a --all", ErrorKind::ArgumentConflict),
+        ] {
+            let error: clap::Error = flush(flags).unwrap_err();
+            assert_eq!(error.kind(), kind, "{flags}: {error}");
+        }
+    }
+
+    #[test]
     fn wrong_usage_is_refused() {
         use ErrorKind::{
             ArgumentConflict, InvalidSubcommand, InvalidValue, MissingRequiredArgument,
@@ -403,6 +567,11 @@ mod tests {
             ("nat-ctl sessions list --state open", InvalidValue),
             ("nat-ctl sesions list", InvalidSubcommand),
             ("nat-ctl stats --rule x", UnknownArgument),
+            ("nat-ctl attach", MissingRequiredArgument),
+            ("nat-ctl attach --config f --inside a --outside b", ArgumentConflict),
+            ("nat-ctl check", MissingRequiredArgument),
+            ("nat-ctl check f g", UnknownArgument),
+            ("nat-ctl apply --dry-run", MissingRequiredArgument),
         ] {
             let error = parse(line).unwrap_err();
             assert_eq!(error.kind(), kind, "{line}: {error}");

@@ -40,6 +40,14 @@ pub struct CompiledRule {
 }
 
 /// What the table depends on besides the configuration.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Host {
+    pub outside: Vec<OutsideInterface>,
+    /// Every address of this machine: the network `local-host`.
+    pub local: Vec<Ipv4Addr>,
+}
+
+/// An outside interface that is there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OutsideInterface {
     pub index: u32,
@@ -67,17 +75,14 @@ impl From<TooManyPrefixes> for Failure {
 const PREFIXES_PER_TABLE: usize = PREFIXES_MAX as usize / SLOTS as usize;
 
 /// Compiles a checked configuration for a host, and says what will not work there.
-pub fn compile(
-    config: &Config,
-    outside: &[OutsideInterface],
-) -> Result<(RuleTable, Vec<String>), TooManyPrefixes> {
+pub fn compile(config: &Config, host: &Host) -> Result<(RuleTable, Vec<String>), TooManyPrefixes> {
     let mut warnings = Vec::new();
     let rules: Vec<_> =
-        config.rules.iter().map(|rule| compile_rule(rule, outside, &mut warnings)).collect();
+        config.rules.iter().map(|rule| compile_rule(rule, &host.outside, &mut warnings)).collect();
     let table = RuleTable {
         rules,
-        from: prefixes(config, "from", |rule| &rule.from)?,
-        to: prefixes(config, "to", |rule| &rule.to)?,
+        from: prefixes(config, &host.local, "from", |rule| &rule.from)?,
+        to: prefixes(config, &host.local, "to", |rule| &rule.to)?,
         subsets: subsets(config),
         settings: settings(config),
     };
@@ -145,15 +150,21 @@ fn compile_rule(
 /// names is one of them, so no rule's boundary lies between the address and its longest prefix.
 fn prefixes(
     config: &Config,
+    local: &[Ipv4Addr],
     key: &'static str,
     side: impl Fn(&config::Rule) -> &Vec<Selector>,
 ) -> Result<Vec<(Ipv4Net, RuleBits)>, TooManyPrefixes> {
     let mut points = BTreeSet::new();
     for selector in config.rules.iter().flat_map(&side) {
+        // What is in `local-host` is in no other network, so each of these ends at its addresses.
+        if !matches!(selector, Selector::Prefix(_)) {
+            points.extend(local.iter().copied().map(Ipv4Net::from));
+        }
         match selector {
             Selector::Prefix(prefix) => {
                 points.insert(*prefix);
             }
+            Selector::LocalHost => {}
             Selector::Network(index) => points.extend(network(config, *index)),
             Selector::External => {
                 points.insert(Ipv4Net::default());
@@ -164,7 +175,7 @@ fn prefixes(
     let rules_at = |point: &Ipv4Net| {
         let mut bits = RuleBits::EMPTY;
         for (position, rule) in config.rules.iter().enumerate() {
-            if side(rule).iter().any(|selector| holds(config, selector, point)) {
+            if side(rule).iter().any(|selector| holds(config, local, selector, point)) {
                 bits.insert(position as u32);
             }
         }
@@ -180,12 +191,15 @@ fn network(config: &Config, index: usize) -> &[Ipv4Net] {
     config.networks.get(index).map_or(&[], |network| &network.prefixes)
 }
 
-fn holds(config: &Config, selector: &Selector, point: &Ipv4Net) -> bool {
+/// Whether a selector covers the addresses of which `point` is the longest prefix.
+fn holds(config: &Config, local: &[Ipv4Addr], selector: &Selector, point: &Ipv4Net) -> bool {
+    let is_local = point.prefix_len() == 32 && local.contains(&point.addr());
     let in_network = |index| network(config, index).iter().any(|prefix| prefix.contains(point));
     match selector {
         Selector::Prefix(prefix) => prefix.contains(point),
-        Selector::Network(index) => in_network(*index),
-        Selector::External => !(0..config.networks.len()).any(in_network),
+        Selector::LocalHost => is_local,
+        Selector::Network(index) => !is_local && in_network(*index),
+        Selector::External => !is_local && !(0..config.networks.len()).any(in_network),
     }
 }
 
@@ -242,9 +256,10 @@ mod tests {
         Config::parse(&format!("{HEADER}{rules}"), "test.toml").unwrap()
     }
 
-    fn wan(addresses: &[[u8; 4]]) -> Vec<OutsideInterface> {
+    fn wan(addresses: &[[u8; 4]]) -> Host {
         let addresses = addresses.iter().copied().map(Ipv4Addr::from).collect();
-        vec![OutsideInterface { index: 2, name: "wan0".to_owned(), addresses }]
+        let wan = OutsideInterface { index: 2, name: "wan0".to_owned(), addresses };
+        Host { outside: vec![wan], local: Vec::new() }
     }
 
     fn lookup(trie: &[(Ipv4Net, RuleBits)], address: Ipv4Addr) -> RuleBits {
@@ -286,6 +301,68 @@ mod tests {
         for inside in [[10, 9, 9, 9], [172, 31, 0, 1], [192, 168, 0, 255]] {
             assert_eq!(to(inside), Match::None, "{inside:?}");
         }
+    }
+
+    #[test]
+    fn the_machine_is_a_network_of_its_own() {
+        let config = parse(
+            r#"
+            [[networks]]
+            name = "internal"
+            prefixes = ["10.0.0.0/8"]
+            [[rules]]
+            name = "clients"
+            from = ["internal"]
+            to = ["external"]
+            action = "route"
+            [[rules]]
+            name = "machine"
+            from = ["local-host"]
+            to = ["external"]
+            action = "route"
+            [[rules]]
+            name = "prefix"
+            from = ["10.0.0.0/24"]
+            to = ["203.0.113.0/24"]
+            action = "route"
+            [[rules]]
+            name = "to the machine"
+            from = ["0.0.0.0/0"]
+            to = ["local-host"]
+            action = "route"
+            "#,
+        );
+        let local = [[10, 0, 0, 1], [203, 0, 113, 7], [127, 0, 0, 1]].map(Ipv4Addr::from).to_vec();
+        let (table, _) = compile(&config, &Host { local, ..wan(&[[203, 0, 113, 7]]) }).unwrap();
+        for (from, to, rule) in [
+            // The longest prefix wins: the gateway's address inside is the gateway's.
+            ([10, 0, 0, 2], [8, 8, 8, 8], Match::Rule(0)),
+            ([10, 0, 0, 1], [8, 8, 8, 8], Match::Rule(1)),
+            ([203, 0, 113, 7], [8, 8, 8, 8], Match::Rule(1)),
+            // `external` ends at the machine; a prefix does not.
+            ([10, 0, 0, 2], [203, 0, 113, 6], Match::Rule(0)),
+            ([10, 0, 0, 2], [203, 0, 113, 7], Match::Rule(2)),
+            ([10, 0, 0, 1], [203, 0, 113, 7], Match::Rule(2)),
+            ([10, 9, 0, 1], [203, 0, 113, 7], Match::Rule(3)),
+            ([10, 9, 0, 1], [10, 0, 0, 1], Match::Rule(3)),
+            ([10, 9, 0, 1], [10, 0, 0, 2], Match::None),
+        ] {
+            assert_eq!(
+                classify(&table, from.into(), to.into(), Subset::Tcp),
+                rule,
+                "{from:?} {to:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn local_addresses_take_no_room_where_no_network_is_named() {
+        let config = parse(
+            "[[rules]]\nname = \"r\"\nfrom = [\"10.0.0.0/8\"]\nto = [\"8.8.8.8\"]\naction = \"drop\"\n",
+        );
+        let local = vec![Ipv4Addr::new(10, 0, 0, 1)];
+        let (table, _) = compile(&config, &Host { local, ..Host::default() }).unwrap();
+        assert_eq!((table.from.len(), table.to.len()), (1, 1));
     }
 
     #[test]
@@ -389,6 +466,48 @@ mod tests {
                     .position(|rule| rule.0.contains(&from) && rule.1.contains(&to))
                     .map_or(Match::None, |n| Match::Rule(n as u32));
                 prop_assert_eq!(classify(&table, from, to, Subset::Udp), expected);
+            }
+        }
+
+        /// The same for words, with addresses of the machine among the prefixes.
+        #[test]
+        fn the_tries_equal_the_meaning_of_words(
+            network in prefix(),
+            from in proptest::collection::vec((0_usize..4, prefix()), 1..12),
+            local in proptest::collection::btree_set(any::<u8>(), 0..6),
+        ) {
+            let word = |(kind, prefix): &(usize, Ipv4Net)| match kind {
+                0 => "internal".to_owned(),
+                1 => "external".to_owned(),
+                2 => "local-host".to_owned(),
+                _ => prefix.to_string(),
+            };
+            let mut text = format!("[[networks]]\nname = \"internal\"\nprefixes = [\"{network}\"]\n");
+            for (n, from) in from.iter().enumerate() {
+                text.push_str(&format!(
+                    "[[rules]]\nname = \"r{n}\"\nfrom = [\"{}\"]\nto = [\"0.0.0.0/0\"]\n\
+                     action = \"route\"\n",
+                    word(from)
+                ));
+            }
+            let addresses = local.iter().map(|last| Ipv4Addr::new(10, 0, 0, *last)).collect();
+            let host = Host { local: addresses, ..Host::default() };
+            let (table, _) = compile(&parse(&text), &host).unwrap();
+            for last in 0..=255 {
+                let address = Ipv4Addr::new(10, 0, 0, last);
+                let is_local = local.contains(&last);
+                let covers = |(kind, prefix): &(usize, Ipv4Net)| match kind {
+                    0 => !is_local && network.contains(&address),
+                    1 => !is_local && !network.contains(&address),
+                    2 => is_local,
+                    _ => prefix.contains(&address),
+                };
+                let expected =
+                    from.iter().position(covers).map_or(Match::None, |n| Match::Rule(n as u32));
+                prop_assert_eq!(
+                    classify(&table, address, Ipv4Addr::new(8, 8, 8, 8), Subset::Udp),
+                    expected
+                );
             }
         }
     }

@@ -26,6 +26,13 @@ impl Exit {
     pub fn code(self) -> u8 {
         self as u8
     }
+
+    /// The exit of a code.
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Ok, Self::Failed, Self::Usage, Self::Unhealthy, Self::Host]
+            .into_iter()
+            .find(|exit| exit.code() == code)
+    }
 }
 
 impl From<Exit> for ExitCode {

@@ -3,6 +3,7 @@
 //!
 //! This is a library so that the tests can use its parts; it promises nothing to others.
 
+mod api;
 pub mod cli;
 mod clock;
 pub mod command;
@@ -10,10 +11,12 @@ pub mod compile;
 pub mod config;
 mod controller;
 pub mod datapath;
+mod desired;
 pub mod exit;
 pub mod host;
 mod logging;
 pub mod output;
+pub mod plan;
 mod rule_ids;
 pub mod session;
 

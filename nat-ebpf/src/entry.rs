@@ -89,9 +89,14 @@ impl Entry {
         read!(self, deadline_ns)
     }
 
+    /// Moves the deadline, unless it is not `from_ns` any more: another CPU has moved it or begun
+    /// the session's removal.
     #[inline(always)]
-    pub fn set_deadline_ns(self, deadline_ns: u64) {
-        write!(self, deadline_ns, deadline_ns);
+    pub fn move_deadline(self, from_ns: u64, to_ns: u64) -> bool {
+        // SAFETY: an aligned field of a map value, see `read!`.
+        let found =
+            unsafe { atomic::compare_exchange(&raw mut (*self.0).deadline_ns, from_ns, to_ns) };
+        found == from_ns
     }
 
     #[inline(always)]
@@ -155,10 +160,6 @@ impl Entry {
     /// CPU gets it.
     #[inline(always)]
     pub fn begin_removal(self, deadline_ns: u64) -> bool {
-        // SAFETY: an aligned field of a map value, see `read!`.
-        let found = unsafe {
-            atomic::compare_exchange(&raw mut (*self.0).deadline_ns, deadline_ns, DELETED)
-        };
-        found == deadline_ns
+        self.move_deadline(deadline_ns, DELETED)
     }
 }

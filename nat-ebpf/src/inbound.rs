@@ -45,9 +45,9 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
 
 /// What becomes of a packet from outside that belongs to no session.
 ///
-/// For an address of the gateway the stack decides. For one that the stack would forward, read the
-/// packet as the answer it pretends to be: if its flow is translated on the way out, nobody outside
-/// can have learnt this address from us, so it is unsolicited.
+/// For an address of the gateway the stack decides. One that the stack would forward is read as the
+/// answer it pretends to be: if its flow may pass untranslated on the way out, it may on the way
+/// in, too. Otherwise nobody outside can have learnt this address from us.
 #[inline(always)]
 fn without_session<H: Hook>(hook: &H, packet: &Packet) -> Verdict {
     match hook.forwarded(packet) {
@@ -56,8 +56,8 @@ fn without_session<H: Hook>(hook: &H, packet: &Packet) -> Verdict {
         Err(left) => return left,
     }
     match classify::rule(packet.destination, packet.source, packet.protocol) {
-        Ok(matched) if matches!(matched.action(), Action::Snat) => Verdict::Unsolicited,
-        Err(Verdict::ProtocolNotCovered) => Verdict::Unsolicited,
-        _ => Verdict::NoSession,
+        Ok(matched) if matches!(matched.action(), Action::Route) => Verdict::NoSession,
+        Err(Verdict::Unmatched) => Verdict::NoSession,
+        _ => Verdict::Unsolicited,
     }
 }

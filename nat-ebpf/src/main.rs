@@ -65,6 +65,12 @@ pub fn sweep(ctx: XdpContext) -> u32 {
     sweep::sweep(&ctx)
 }
 
+/// Run by the command line, never attached: see [`sweep`].
+#[xdp]
+pub fn flush(ctx: XdpContext) -> u32 {
+    sweep::flush(&ctx)
+}
+
 /// `bpf_fib_lookup` is for GPL-compatible programs only.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

@@ -6,8 +6,8 @@ use aya_ebpf::{
 };
 use nat_common::{
     flow::FlowKey,
-    instance::{Instance, Interface, RuleName},
-    limits::{INTERFACES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX},
+    instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
+    limits::{CONFIG_CHUNKS_MAX, INTERFACES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX},
     pool::{Pool, PoolKey},
     rule::{PrefixKey, Rule, RuleBits, Subset},
     session::Session,
@@ -69,6 +69,15 @@ pub static RULE_COUNTERS: PerCpuArray<RuleCounters> =
 /// Names by rule identity. Written by the controller, read by the command line.
 #[map]
 pub static RULE_NAMES: Array<RuleName> = Array::with_max_entries(RULE_IDS_MAX, 0);
+
+/// What [`CONFIG`] holds, by slot. Written by the controller, read by the command line.
+#[map]
+pub static CONFIG_INFO: Array<ConfigInfo> = Array::with_max_entries(SLOTS, 0);
+
+/// The text of the configuration in force, in parts, by slot: it changes in the same instant as the
+/// rules made from it. Written by the controller, read by the command line.
+#[map]
+pub static CONFIG: Array<ConfigChunk> = Array::with_max_entries(SLOTS * CONFIG_CHUNKS_MAX, 0);
 
 /// What the instance says about itself. Written by the controller, read by the command line.
 #[map]

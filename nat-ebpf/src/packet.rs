@@ -9,6 +9,11 @@ pub trait Frame {
     /// Address after the last byte that can be read directly.
     fn end(&self) -> usize;
 
+    /// Whether the frame carries a VLAN tag beside its bytes.
+    fn tagged(&self) -> bool {
+        false
+    }
+
     /// Bytes of the frame, those included that cannot be read directly.
     fn length(&self) -> usize;
 

@@ -31,14 +31,25 @@ impl Frame for Keys<'_> {
 /// Ends those of the sessions whose time is up; returns how many.
 #[inline(always)]
 pub fn sweep(ctx: &XdpContext) -> u32 {
-    let keys = Keys(ctx);
     let now_ns = clock::now_ns();
+    each(ctx, |key| session::end(key, now_ns))
+}
+
+/// Ends the sessions, live or not, as somebody has ordered; returns how many.
+#[inline(always)]
+pub fn flush(ctx: &XdpContext) -> u32 {
+    each(ctx, session::kill)
+}
+
+#[inline(always)]
+fn each(ctx: &XdpContext, end: impl Fn(&FlowKey) -> bool) -> u32 {
+    let keys = Keys(ctx);
     let mut ended = 0;
     for index in 0..SWEEP_SESSIONS_MAX {
         let Some(key) = keys.load::<FlowKey>(index as usize * size_of::<FlowKey>()) else {
             break;
         };
-        ended += u32::from(session::end(&key, now_ns));
+        ended += u32::from(end(&key));
     }
     ended
 }

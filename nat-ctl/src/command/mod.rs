@@ -2,6 +2,7 @@
 mod detach;
 mod run;
 mod sessions;
+mod start;
 mod stats;
 mod status;
 
@@ -11,7 +12,7 @@ use crate::{
     cli::{Cli, Command, Global},
     datapath::kernel::{Pinned, pins::Pins},
     exit::{Exit, Failure},
-    host::Namespace,
+    host::{Namespace, preflight},
     output::Out,
 };
 
@@ -25,6 +26,10 @@ pub fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Stats => stats::run(global, out),
         Command::Status(args) => status::run(global, args, out),
         Command::Detach => detach::run(global),
+        // Its arms are on their way: attach, apply, check, rules.
+        Command::Attach(_) | Command::Apply(_) | Command::Check(_) | Command::Rules(_) => {
+            Err(Failure::failed("not wired yet"))
+        }
     }
 }
 
@@ -37,8 +42,18 @@ fn enter_namespace(global: &Global) -> Result<Option<Namespace>, Failure> {
 /// Opens the instance that the user named. Reading commands work from any network namespace; one
 /// that is named has to be the instance's own.
 fn open(global: &Global) -> Result<Pinned, Failure> {
+    preflight::check_reading()?;
     let namespace = enter_namespace(global)?;
     Ok(Pinned::open(&pins(global)?, namespace)?)
+}
+
+/// Runs something that waits, on this thread, which is in the right network namespace.
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start\n  caused by: {error}")))?
+        .block_on(future)
 }
 
 fn pins(global: &Global) -> Result<Pins, Failure> {

@@ -45,6 +45,7 @@ pub fn run(global: &Global, command: &SessionsCommand, out: Out) -> Result<Exit,
             };
             out.answer(&count, |count, _| count.count.to_string())?;
         }
+        SessionsCommand::Flush(_) => return Err(Failure::failed("not wired yet")),
     }
     Ok(Exit::Ok)
 }

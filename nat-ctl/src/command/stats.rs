@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::open;
 use crate::{
     cli::Global,
+    clock,
     datapath::{SessionPair, State},
     exit::{Exit, Failure},
     output::{Out, Style, Table, Tone, units},
@@ -75,27 +76,28 @@ fn verdicts(state: &impl State) -> Result<Vec<VerdictCount>, Failure> {
 /// The counters of a rule are kept where they cost a packet nothing: in its sessions while they
 /// live, and with the rule when they have ended.
 fn rules(state: &impl State) -> Result<Vec<RuleCount>, Failure> {
+    let now_ns = clock::now_ns();
     let mut by_rule: HashMap<u32, Vec<SessionPair>> = HashMap::new();
     for pair in state.sessions()? {
         by_rule.entry(pair.outbound.rule).or_default().push(pair);
     }
     let counts = state.rules()?.into_iter().map(|rule| {
         let pairs = by_rule.remove(&rule.id).unwrap_or_default();
-        let live = |of: fn(&SessionPair) -> u64| pairs.iter().map(of).sum::<u64>();
+        let live = |of: &dyn Fn(&SessionPair) -> u64| pairs.iter().map(of).sum::<u64>();
         let counters = rule.counters;
         RuleCount {
             rule: rule.name,
             sessions: counters.sessions,
-            live_sessions: pairs.len() as u64,
+            live_sessions: live(&|pair: &SessionPair| u64::from(pair.deadline_ns() > now_ns)),
             packets: Directions {
-                out: counters.ended_packets_out + live(|pair| pair.outbound.packets),
+                out: counters.ended_packets_out + live(&|pair: &SessionPair| pair.outbound.packets),
                 inbound: counters.ended_packets_in
-                    + live(|pair| pair.inbound.map_or(0, |inbound| inbound.packets)),
+                    + live(&|pair: &SessionPair| pair.inbound.map_or(0, |inbound| inbound.packets)),
             },
             bytes: Directions {
-                out: counters.ended_bytes_out + live(|pair| pair.outbound.bytes),
+                out: counters.ended_bytes_out + live(&|pair: &SessionPair| pair.outbound.bytes),
                 inbound: counters.ended_bytes_in
-                    + live(|pair| pair.inbound.map_or(0, |inbound| inbound.bytes)),
+                    + live(&|pair: &SessionPair| pair.inbound.map_or(0, |inbound| inbound.bytes)),
             },
             routed_packets: counters.routed_packets,
             dropped_packets: counters.dropped_packets,

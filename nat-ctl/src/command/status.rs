@@ -221,6 +221,7 @@ mod tests {
             name: "wan0".to_owned(),
             role: Role::Outside,
             hook: HookMode::Tc,
+            mac: [0; 6],
         };
         let mut fake = Fake { interfaces: vec![wan], ..Fake::default() };
         let config = format!(
@@ -230,16 +231,15 @@ mod tests {
              source = {{ addresses = [\"{address}\"] }}\n"
         );
         let config = crate::config::Config::parse(&config, "test.toml").unwrap();
-        let outside = [crate::compile::OutsideInterface {
+        let outside = crate::compile::OutsideInterface {
             index: 2,
             name: "wan0".to_owned(),
             addresses: vec![Ipv4Addr::new(203, 0, 113, 7)],
-        }];
-        datapath::Datapath::apply(
-            &mut fake,
-            &crate::compile::compile(&config, &outside).unwrap().0,
-        )
-        .unwrap();
+        };
+        let host = crate::compile::Host { outside: vec![outside], local: Vec::new() };
+        let table = crate::compile::compile(&config, &host).unwrap().0;
+        let text = datapath::ConfigText { name: String::new(), text: String::new() };
+        datapath::Datapath::apply(&mut fake, &table, &text).unwrap();
         fake
     }
 

@@ -35,14 +35,24 @@ pub struct Network {
 }
 
 /// An element of `from` or `to`.
+///
+/// Networks do not share addresses, and `local-host` is one of them: an address of this machine is
+/// in `local-host` and in no other, also where it lies in a prefix of another one, as the
+/// gateway's own 10.0.0.1 does in an `internal` of 10.0.0.0/8. So the longest prefix decides: the
+/// machine's is a /32. A rule whose `from` is `internal` is therefore for the clients; what the
+/// gateway itself sends from 10.0.0.1 is for rules that name `local-host`, as it is in Microsoft
+/// TMG. A prefix in `from` or `to` means what it says: every address in it, the machine's too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selector {
     /// A prefix without host bits.
     Prefix(Ipv4Net),
-    /// `Config::networks[index]`.
+    /// `Config::networks[index]`, without the addresses of this machine.
     Network(usize),
-    /// Everything in no network. Kept symbolic: what it covers changes with the networks.
+    /// Everything in no network, the built-in `local-host` included. Kept symbolic: what it covers
+    /// changes with the networks.
     External,
+    /// Every address of this machine. Kept symbolic: the host has the list.
+    LocalHost,
 }
 
 /// One rule. They are tried in order, the first match wins.

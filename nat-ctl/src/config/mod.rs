@@ -13,6 +13,7 @@
 
 mod checked;
 mod document;
+pub mod edit;
 mod error;
 mod model;
 mod report;
@@ -40,6 +41,7 @@ pub use checked::{
 pub use error::{ConfigError, Diagnostic, Place, Severity, Warning};
 pub use suggest::nearest;
 pub use validate::check_interface_name;
+pub use words::ActionWord;
 
 use document::Document;
 use report::Report;
@@ -106,14 +108,7 @@ impl Config {
 
     /// Reads a configuration file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let name = path.display().to_string();
-        let text = read_text(path).map_err(|problem| {
-            let mut report = Report::new(None);
-            let message = format!("cannot read {}: {problem}", excerpt(&name));
-            report.error_in_file(message, "");
-            report.into_error()
-        })?;
-        Self::parse(&text, &name)
+        Self::parse(&read(path)?, &path.display().to_string())
     }
 
     /// The configuration of `run --inside IF --outside IF`: one rule that translates everything
@@ -144,6 +139,16 @@ fn syntax_error(error: &toml::de::Error, text: &str, file_name: &str) -> ConfigE
     let at = error.span().unwrap_or(0..0);
     report.error(&at, format!("not valid TOML: {}", sanitise(error.message())), "");
     report.into_error()
+}
+
+/// Reads the text of a configuration file.
+pub fn read(path: &Path) -> Result<String, ConfigError> {
+    read_text(path).map_err(|problem| {
+        let mut report = Report::new(None);
+        let message = format!("cannot read {}: {problem}", excerpt(&path.display().to_string()));
+        report.error_in_file(message, "");
+        report.into_error()
+    })
 }
 
 fn read_text(path: &Path) -> Result<String, String> {

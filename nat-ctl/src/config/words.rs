@@ -117,7 +117,7 @@ words! {
 
 words! {
     /// The `action` key of a rule; [`Action`](super::Action) is what it means.
-    pub(super) enum ActionWord {
+    pub enum ActionWord {
         /// Translate the source address
         Snat = "snat",
         /// Leave as it is

@@ -12,8 +12,12 @@ pub enum Error {
     NotBpffs { path: PathBuf },
     #[error("instance `{instance}` is not attached: there is nothing in {folder}")]
     NotAttached { instance: String, folder: PathBuf },
-    #[error("instance `{instance}` is already attached ({folder} exists)")]
-    AlreadyAttached { instance: String, folder: PathBuf },
+    #[error("instance `{instance}` is in use: another nat-ctl controls or changes it")]
+    Busy { instance: String },
+    #[error("the map {map} of instance `{instance}` is not one that this nat-ctl makes: {why}")]
+    Damaged { instance: String, map: String, why: String },
+    #[error("the configuration is {bytes} bytes long; there is room for {max}")]
+    ConfigTooLong { bytes: usize, max: usize },
     #[error(
         "{folder} holds a data path of another nat-ctl: layout {found}, this one knows {known}"
     )]
@@ -40,6 +44,7 @@ impl Error {
     fn exit(&self) -> Exit {
         match self {
             Self::Kernel { .. } | Self::NoRuleId(_) => Exit::Failed,
+            Self::ConfigTooLong { .. } => Exit::Usage,
             _ => Exit::Host,
         }
     }
@@ -55,8 +60,13 @@ impl Error {
             Self::NotAttached { .. } => {
                 Some("`nat-ctl run` attaches it; --instance and --bpffs say which one".to_owned())
             }
-            Self::AlreadyAttached { instance, .. } => Some(format!(
-                "`nat-ctl --instance {instance} detach` removes it, sessions included"
+            Self::Busy { .. } => Some(
+                "`nat-ctl status` shows the controller; stop it first, or use `apply` and `rules`"
+                    .to_owned(),
+            ),
+            Self::Damaged { instance, .. } => Some(format!(
+                "it was attached by another version, or somebody has changed it: `nat-ctl \
+                 --instance {instance} detach` removes it, sessions included"
             )),
             Self::UnknownLayout { instance, folder, .. } => Some(format!(
                 "detach it with the nat-ctl that attached it: `nat-ctl --instance {instance} \
@@ -67,7 +77,10 @@ impl Error {
                 Some("name the namespace where it was attached with --netns".to_owned())
             }
             Self::Attach { help, .. } => help.clone(),
-            Self::Load { .. } | Self::Kernel { .. } | Self::NoRuleId(_) => None,
+            Self::Load { .. }
+            | Self::Kernel { .. }
+            | Self::NoRuleId(_)
+            | Self::ConfigTooLong { .. } => None,
         }
     }
 }

@@ -2,9 +2,9 @@
 //! above the kernel.
 use std::net::Ipv4Addr;
 
-use nat_common::{instance::Instance, stats::RuleCounters};
+use nat_common::{flow::FlowKey, instance::Instance, stats::RuleCounters};
 
-use super::{Datapath, Error, Interface, RuleState, SessionPair, State, VerdictState};
+use super::{ConfigText, Datapath, Error, Interface, RuleState, SessionPair, State, VerdictState};
 use crate::compile::RuleTable;
 
 /// See the module. All fields are for tests to fill and look at.
@@ -17,6 +17,8 @@ pub struct Fake {
     pub verdicts: Vec<VerdictState>,
     /// The tables applied so far, the last one in force.
     pub tables: Vec<RuleTable>,
+    /// The configuration of the last table.
+    pub config: Option<ConfigText>,
     /// What the data path takes for the time.
     pub now_ns: u64,
 }
@@ -38,6 +40,7 @@ impl Default for Fake {
             rules: Vec::new(),
             verdicts: Vec::new(),
             tables: Vec::new(),
+            config: None,
             now_ns: 0,
         }
     }
@@ -77,10 +80,14 @@ impl State for Fake {
         });
         Ok(pools.collect())
     }
+
+    fn config(&self) -> Result<Option<ConfigText>, Error> {
+        Ok(self.config.clone())
+    }
 }
 
 impl Datapath for Fake {
-    fn apply(&mut self, table: &RuleTable) -> Result<(), Error> {
+    fn apply(&mut self, table: &RuleTable, config: &ConfigText) -> Result<(), Error> {
         for rule in &table.rules {
             if !self.rules.iter().any(|known| known.name == rule.name) {
                 let id = self.rules.len() as u32;
@@ -94,7 +101,19 @@ impl Datapath for Fake {
             known.action = rule.map(|rule| rule.action);
         }
         self.tables.push(table.clone());
+        self.config = Some(config.clone());
         Ok(())
+    }
+
+    fn attach(&mut self, interfaces: &[Interface]) -> Result<Vec<String>, Error> {
+        self.interfaces = interfaces.to_vec();
+        Ok(Vec::new())
+    }
+
+    fn flush(&mut self, keys: &[FlowKey]) -> Result<u32, Error> {
+        let before = self.sessions.len();
+        self.sessions.retain(|pair| !keys.contains(&pair.key));
+        Ok((before - self.sessions.len()) as u32)
     }
 
     fn sweep(&mut self) -> Result<u32, Error> {

@@ -6,7 +6,7 @@ pub mod error;
 pub mod fake;
 pub mod kernel;
 
-use std::net::Ipv4Addr;
+use std::{io, net::Ipv4Addr, path::Path};
 
 use nat_common::{
     flow::FlowKey,
@@ -17,8 +17,10 @@ use nat_common::{
     verdict::Verdict,
 };
 
+use serde::{Deserialize, Serialize};
+
 pub use self::error::Error;
-use crate::compile::RuleTable;
+use crate::{compile::RuleTable, exit::Failure};
 
 /// Both entries of a session as they stand in the maps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +47,7 @@ pub struct Interface {
     pub name: String,
     pub role: Role,
     pub hook: HookMode,
+    pub mac: [u8; 6],
 }
 
 /// A rule's identity and counters, summed over the CPUs.
@@ -80,15 +83,42 @@ pub trait State {
     fn generation(&self) -> Result<u32, Error>;
     /// External addresses in force by (rule identity, interface index).
     fn pools(&self) -> Result<Vec<(u32, u32, Vec<Ipv4Addr>)>, Error>;
+    /// The configuration that the table in force was made from; nothing before the first.
+    fn config(&self) -> Result<Option<ConfigText>, Error>;
+}
+
+/// A configuration as it was written.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConfigText {
+    /// The file's path, or what stands for one.
+    pub name: String,
+    pub text: String,
+}
+
+impl ConfigText {
+    /// Reads a file. Its name is made absolute: it may be read again from elsewhere.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let failed = |error: io::Error| {
+            Failure::usage(format!("cannot read {}\n  caused by: {error}", path.display()))
+        };
+        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let name = std::path::absolute(path).map_err(failed)?.display().to_string();
+        Ok(Self { name, text })
+    }
 }
 
 /// Changing: the controller's side.
 pub trait Datapath: State {
-    /// Puts a rule table in force, whole: packets see the old one or the new one. On an error the
-    /// old one stays.
-    fn apply(&mut self, table: &RuleTable) -> Result<(), Error>;
+    /// Puts a rule table and the configuration that it was made from in force, whole: packets see
+    /// the old one or the new one. On an error the old one stays.
+    fn apply(&mut self, table: &RuleTable, config: &ConfigText) -> Result<(), Error>;
+    /// Has the programs run on exactly these interfaces. Says what it did. On an error no
+    /// interface has more than it had before.
+    fn attach(&mut self, interfaces: &[Interface]) -> Result<Vec<String>, Error>;
     /// Removes ended sessions; returns how many.
     fn sweep(&mut self) -> Result<u32, Error>;
+    /// Removes sessions, live or not; returns how many.
+    fn flush(&mut self, keys: &[FlowKey]) -> Result<u32, Error>;
     /// Records the controller's process, or with 0 its absence, and the time of its last look.
     fn record_controller(&mut self, pid: u32, now_ns: u64) -> Result<(), Error>;
 }

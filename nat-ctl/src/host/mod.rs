@@ -2,6 +2,8 @@
 mod namespace;
 mod network;
 pub mod preflight;
+mod watch;
 
 pub use namespace::Namespace;
-pub use network::{Link, Network};
+pub use network::{Link, Network, routed_to};
+pub use watch::Watch;

@@ -19,11 +19,10 @@ pub struct Link {
     pub name: String,
     /// Whether frames start with an Ethernet header.
     pub ethernet: bool,
+    /// Zero where there is none.
+    pub mac: [u8; 6],
     /// In the kernel's order: all primary addresses, then all secondary ones.
     pub addresses: Vec<Ipv4Addr>,
-    /// Destinations of unicast routes of the main table through this interface, the default route
-    /// aside.
-    pub routed: Vec<Ipv4Net>,
 }
 
 /// What a namespace's interfaces look like at one moment.
@@ -35,15 +34,7 @@ pub struct Network {
 impl Network {
     /// Reads the network namespace of this thread.
     pub async fn read() -> Result<Self, Failure> {
-        let failed = |cause: String| {
-            Failure::host(format!("cannot read this host's interfaces\n  caused by: {cause}"))
-        };
-        let (connection, handle, _) =
-            rtnetlink::new_connection().map_err(|error| failed(error.to_string()))?;
-        let connection = tokio::spawn(connection);
-        let network = read(&handle).await.map_err(|error| failed(error.to_string()));
-        connection.abort();
-        network
+        ask(async |handle| read(handle).await).await
     }
 
     /// The interface of a name.
@@ -76,12 +67,16 @@ async fn read(handle: &Handle) -> Result<Network, rtnetlink::Error> {
             LinkAttribute::IfName(name) => Some(name.clone()),
             _ => None,
         });
+        let mac = message.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok(),
+            _ => None,
+        });
         links.push(Link {
             index: message.header.index,
+            mac: mac.unwrap_or_default(),
             name: name.unwrap_or_default(),
             ethernet: message.header.link_layer_type == LinkLayerType::Ether,
             addresses: Vec::new(),
-            routed: Vec::new(),
         });
     }
     let mut network = Network { links };
@@ -96,30 +91,49 @@ async fn read(handle: &Handle) -> Result<Network, rtnetlink::Error> {
             link.addresses.push(address);
         }
     }
+    Ok(network)
+}
 
+/// Destinations of the unicast routes of the main table through an interface, the default route
+/// aside.
+pub async fn routed_to(index: u32) -> Result<Vec<Ipv4Net>, Failure> {
+    ask(async |handle| routes(handle, index).await).await
+}
+
+async fn routes(handle: &Handle, index: u32) -> Result<Vec<Ipv4Net>, rtnetlink::Error> {
+    let mut routed = Vec::new();
     let routes = RouteMessageBuilder::<Ipv4Addr>::new().build();
     let mut messages = handle.route().get(routes).execute();
     while let Some(message) = messages.try_next().await? {
         let header = &message.header;
         let main = header.table == RouteHeader::RT_TABLE_MAIN && header.kind == RouteType::Unicast;
-        let mut destination = None;
-        let mut index = None;
-        for attribute in &message.attributes {
-            match attribute {
-                RouteAttribute::Destination(RouteAddress::Inet(address)) => {
-                    destination = Ipv4Net::new(*address, header.destination_prefix_length).ok();
-                }
-                RouteAttribute::Oif(oif) => index = Some(*oif),
-                _ => {}
+        let through = RouteAttribute::Oif(index);
+        if !main || !message.attributes.contains(&through) {
+            continue;
+        }
+        routed.extend(message.attributes.iter().filter_map(|attribute| match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => {
+                Ipv4Net::new(*address, header.destination_prefix_length).ok()
             }
-        }
-        if let (true, Some(destination), Some(index)) = (main, destination, index)
-            && let Some(link) = network.by_index(index)
-        {
-            link.routed.push(destination);
-        }
+            _ => None,
+        }));
     }
-    Ok(network)
+    Ok(routed)
+}
+
+/// Asks the kernel, on a connection of its own.
+async fn ask<T>(
+    question: impl AsyncFnOnce(&Handle) -> Result<T, rtnetlink::Error>,
+) -> Result<T, Failure> {
+    let failed = |cause: String| {
+        Failure::host(format!("cannot read this host's network\n  caused by: {cause}"))
+    };
+    let (connection, handle, _) =
+        rtnetlink::new_connection().map_err(|error| failed(error.to_string()))?;
+    let connection = tokio::spawn(connection);
+    let answer = question(&handle).await.map_err(|error| failed(error.to_string()));
+    connection.abort();
+    answer
 }
 
 impl Network {

@@ -58,6 +58,16 @@ pub fn check() -> Result<Kernel, Failure> {
     }
 }
 
+/// Checks that this process may read the pinned maps.
+pub fn check_reading() -> Result<(), Failure> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    match missing_capabilities(&status).contains(&"CAP_BPF") {
+        true => Err(Failure::host("not permitted: reading the data path's maps takes CAP_BPF")
+            .with_help("run it as root")),
+        false => Ok(()),
+    }
+}
+
 /// Says what on this host would keep translated packets from passing.
 pub fn warnings() -> Vec<String> {
     let forwarding = fs::read_to_string("/proc/sys/net/ipv4/ip_forward");

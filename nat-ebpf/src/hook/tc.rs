@@ -80,6 +80,12 @@ impl Frame for Tc {
         self.ctx.data_end()
     }
 
+    /// The stack and most drivers take the tag out of the frame.
+    #[inline(always)]
+    fn tagged(&self) -> bool {
+        self.skb().vlan_present != 0
+    }
+
     #[inline(always)]
     fn length(&self) -> usize {
         self.skb().len as usize

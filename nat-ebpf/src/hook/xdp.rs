@@ -20,6 +20,7 @@ use nat_common::{
 use super::{Hook, Weight};
 use crate::{
     entry::Translation,
+    maps::INTERFACES,
     packet::Frame,
     stage::{
         parse::{ETHERNET_BYTES, IPV4_OFFSET},
@@ -88,6 +89,9 @@ impl Hook for Xdp {
 
     #[inline(always)]
     fn accept(&self, packet: &Packet) -> Result<(), Verdict> {
+        if !self.addressed_to_us() || !packet.destination.is_unicast() {
+            return Err(Verdict::LeftUntouched);
+        }
         if packet.options {
             return Err(Verdict::LeftOptions);
         }
@@ -134,6 +138,20 @@ impl Hook for Xdp {
 }
 
 impl Xdp {
+    /// Whether the frame is for this host. The stack looks at this itself; a switch floods frames
+    /// for others, and an interface that somebody listens on takes them in.
+    #[inline(always)]
+    fn addressed_to_us(&self) -> bool {
+        let Some(destination) = self.load::<[u8; 6]>(0) else {
+            return false;
+        };
+        // SAFETY: interfaces with a role are not removed while programs are attached.
+        match unsafe { INTERFACES.get(self.ctx.ingress_ifindex() as u32) } {
+            Some(interface) => interface.mac == destination,
+            None => false,
+        }
+    }
+
     /// Writes the new addresses of all layers. Nothing, once a field is found missing: that cannot
     /// happen after parsing, and the frame is then dropped.
     #[inline(always)]

@@ -155,11 +155,10 @@ fn answer() -> Result<(), Verdict> {
 fn create(matched: &Matched) -> Result<(), Verdict> {
     prepare(request()?, matched)?;
     match port::claim()? {
-        0 => {}
-        EXISTS => return Err(Verdict::NoPort),
-        _ => return Err(Verdict::TableFull),
+        0 => publish(request()?),
+        EXISTS => Err(Verdict::NoPort),
+        error => Err(refused(error)),
     }
-    publish(request()?)
 }
 
 /// Everything up to the claim.
@@ -200,8 +199,18 @@ fn publish(request: &mut Request) -> Result<(), Verdict> {
         Err(error) => {
             // Nobody knows of the claim yet: no packet has left with it.
             let _ = INBOUND.remove(&request.claim);
-            if error == EXISTS { join(request) } else { Err(Verdict::TableFull) }
+            if error == EXISTS { join(request) } else { Err(refused(error)) }
         }
+    }
+}
+
+/// Why the kernel would not insert an entry: there is no room (`-E2BIG`, `-ENOMEM`), or its bucket
+/// is busy.
+#[inline(always)]
+fn refused(error: i32) -> Verdict {
+    match error {
+        -7 | -12 => Verdict::TableFull,
+        _ => Verdict::Contended,
     }
 }
 

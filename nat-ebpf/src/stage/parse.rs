@@ -29,6 +29,9 @@ const TCP_FLAGS: usize = 13;
 /// matters is for the rules to say.
 #[inline(always)]
 pub fn ipv4<F: Frame>(frame: &F) -> Result<Packet, Verdict> {
+    if frame.tagged() {
+        return Err(Verdict::VlanTagged);
+    }
     let eth: EthHdr = frame.load(0).ok_or(Verdict::NotIpv4)?;
     match eth.ether_type() {
         Ok(EtherType::Ipv4) => {}

@@ -48,7 +48,10 @@ pub fn find(direction: Direction, key: &FlowKey, now_ns: u64) -> Result<Found, V
         // This direction has been silent; the other one may have kept the session alive.
         let other = Entry::find(direction.reverse(), &key.translated(to.address, to.port));
         match other.map(Entry::deadline_ns) {
-            Some(other_ns) if session::live(other_ns, now_ns) => entry.set_deadline_ns(other_ns),
+            // Whoever moves this one at the same moment keeps the session alive as well.
+            Some(other_ns) if session::live(other_ns, now_ns) => {
+                entry.move_deadline(deadline_ns, other_ns);
+            }
             _ => return Ok(Found::Ended),
         }
     }
@@ -81,8 +84,11 @@ pub fn touch(
 #[inline(always)]
 fn refresh(entry: Entry, lifetime: Lifetime, now_ns: u64) {
     if let Ok(timeout_ns) = timeout_ns(lifetime) {
-        entry.set_refresh_ns(now_ns + REFRESH_INTERVAL_NS);
-        entry.set_deadline_ns(session::deadline(now_ns, timeout_ns));
+        let before_ns = entry.deadline_ns();
+        if before_ns != DELETED {
+            entry.set_refresh_ns(now_ns + REFRESH_INTERVAL_NS);
+            entry.move_deadline(before_ns, session::deadline(now_ns, timeout_ns));
+        }
     }
 }
 
@@ -155,10 +161,41 @@ pub fn end(key: &FlowKey, now_ns: u64) -> bool {
     if session::live(inbound_ns, now_ns) || !outbound.begin_removal(deadline_ns) {
         return false;
     }
+    remove(key, outbound, &inbound_key, inbound, rule);
+    true
+}
+
+/// Removes a session, live or not. Returns whether this CPU did.
+#[inline(never)]
+pub fn kill(key: &FlowKey) -> bool {
+    let Some(outbound) = Entry::find(Direction::Outbound, key) else {
+        return false;
+    };
+    let to = outbound.translation();
+    let rule = outbound.rule();
+    let deadline_ns = outbound.deadline_ns();
+    // A packet that moves the deadline at this moment wins; whoever ordered this looks again.
+    if !outbound.belongs_to(key) || deadline_ns == DELETED || !outbound.begin_removal(deadline_ns) {
+        return false;
+    }
+    let inbound_key = key.translated(to.address, to.port);
+    let inbound = Entry::find(Direction::Inbound, &inbound_key);
+    remove(key, outbound, &inbound_key, inbound, rule);
+    true
+}
+
+/// Removes both entries. Only for whoever has begun the removal.
+#[inline(always)]
+fn remove(
+    key: &FlowKey,
+    outbound: Entry,
+    inbound_key: &FlowKey,
+    inbound: Option<Entry>,
+    rule: u32,
+) {
     let carried_in = inbound.map_or((0, 0), Entry::totals);
     stats::count_ended(rule, outbound.totals(), carried_in);
     // The claim goes first: while the outbound entry stands, nobody else removes this key.
-    let _ = INBOUND.remove(&inbound_key);
+    let _ = INBOUND.remove(inbound_key);
     let _ = OUTBOUND.remove(key);
-    true
 }

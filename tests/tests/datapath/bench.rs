@@ -1,22 +1,23 @@
 //! The loaded programs, a rule table, and a clock to move.
 use std::{net::Ipv4Addr, time::Duration};
 
+use super::frames;
 use aya::{
     Ebpf,
     maps::Array,
     programs::{Program, TestRun, TestRunOptions},
 };
 use nat_common::{
-    instance::{self, HookMode, Role, stored},
+    instance::{self, HookMode, Instance, Role, stored},
     stats::{Counter, Hook},
     verdict::{Fate, Verdict},
 };
 use nat_ctl::{
     cli::SessionFilter,
-    compile::{OutsideInterface, compile},
+    compile::{Host, OutsideInterface, compile},
     config::Config,
     datapath::{
-        State, VerdictState,
+        ConfigText, State, VerdictState,
         kernel::{
             Pinned,
             load::{self, LogLevel},
@@ -96,11 +97,22 @@ impl Bench {
         }
         let bpffs = BpfFs::new();
         let pins = Pins::new(&bpffs.path(), "bench").unwrap();
-        pins.create().unwrap();
-        let mut loader = load::loader(&pins, max_sessions, LogLevel::Off);
+        let lock = pins.lock(Duration::ZERO).unwrap();
+        let making = pins.make(&lock).unwrap();
+        let mut loader = load::loader(&making, max_sessions, LogLevel::Off);
         let test_clock = 1_u8;
         loader.override_global("CLOCK_IS_TEST", &test_clock, true);
         let ebpf = load::load(&mut loader).unwrap();
+        let instance = Instance {
+            netns_device: 0,
+            netns_inode: 0,
+            attached_ns: 0,
+            heartbeat_ns: 0,
+            max_sessions,
+            controller_pid: 0,
+        };
+        Maps::open_new(&making, max_sessions).unwrap().instance.set(0, instance, 0).unwrap();
+        pins.made(&lock).unwrap();
         let mut bench = Self { lab, _bpffs: bpffs, pins, ebpf, now_ns: 0 };
         bench.advance(Duration::from_secs(1000));
         let mut maps = bench.maps();
@@ -109,7 +121,7 @@ impl Bench {
                 name: stored(name).unwrap(),
                 role: role as u8,
                 hook: HookMode::Tc as u8,
-                zero: [0; 2],
+                mac: frames::GATEWAY_MAC,
             };
             maps.interfaces.insert(bench.index(name), interface, 0).unwrap();
         }
@@ -125,8 +137,10 @@ impl Bench {
             name: "wan0".to_owned(),
             addresses: vec![EXTERNAL, Ipv4Addr::new(203, 0, 113, 2)],
         };
-        let (table, _) = compile(&config, &[outside]).unwrap();
-        table::apply(&mut self.maps(), &table).unwrap();
+        let (table, _) =
+            compile(&config, &Host { outside: vec![outside], local: Vec::new() }).unwrap();
+        let config = ConfigText { name: "test.toml".to_owned(), text };
+        table::apply(&mut self.maps(), &table, &config).unwrap();
     }
 
     fn maps(&self) -> Maps {

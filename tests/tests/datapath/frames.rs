@@ -9,6 +9,8 @@ pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 /// A server outside.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+/// The link-layer address of both of the gateway's interfaces, to which all frames go.
+pub const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 /// A time to live that leaves room.
 pub const TTL: u8 = 64;
 
@@ -21,7 +23,7 @@ fn builder(
     source: Ipv4Addr,
     destination: Ipv4Addr,
 ) -> etherparse::PacketBuilderStep<etherparse::IpHeaders> {
-    PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv4(
+    PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], GATEWAY_MAC).ipv4(
         source.octets(),
         destination.octets(),
         TTL,

@@ -1,4 +1,6 @@
 //! What the kernel says of the programs.
+use std::time::Duration;
+
 use aya::programs::Program;
 use nat_ctl::datapath::kernel::{
     load::{self, LogLevel},
@@ -14,8 +16,9 @@ const VERIFIED_INSTRUCTIONS_MAX: u32 = 120_000;
 fn programs_are_cheap_to_verify() {
     let bpffs = BpfFs::new();
     let pins = Pins::new(&bpffs.path(), "verifier").unwrap();
-    pins.create().unwrap();
-    let ebpf = load::load(&mut load::loader(&pins, 64, LogLevel::Off)).unwrap();
+    let lock = pins.lock(Duration::ZERO).unwrap();
+    let making = pins.make(&lock).unwrap();
+    let ebpf = load::load(&mut load::loader(&making, 64, LogLevel::Off)).unwrap();
     for (name, program) in ebpf.programs() {
         let info = match program {
             Program::Xdp(program) => program.info(),

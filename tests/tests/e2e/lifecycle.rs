@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use nat_common::instance::{HookMode, Role};
 use nat_ctl::{
-    compile::{OutsideInterface, compile},
+    compile::{Host, OutsideInterface, compile},
     config::Config,
     datapath::{
-        Interface,
+        ConfigText, Interface,
         kernel::{self, Plan, attach::TcKind, load::LogLevel, pins::Pins},
     },
     host::Namespace,
@@ -94,34 +94,40 @@ fn clsact_filters_do_what_tcx_links_do() {
     let lab = Lab::new(Offloads::Off);
     let bpffs = BpfFs::new();
     let config = format!("[interfaces]\ninside = [\"lan0\"]\noutside = [\"wan0\"]\n{INTERNET}");
+    let text = ConfigText { name: "test.toml".to_owned(), text: config.clone() };
     let config = Config::parse(&config, "test.toml").unwrap();
-    let attached_by_filters = lab.gateway.enter(|| {
+    lab.gateway.enter(|| {
         let index = |name: &str| nix::net::if_::if_nametoindex(name).unwrap();
         let interface = |name: &str, role| Interface {
             index: index(name),
             name: name.to_owned(),
             role,
             hook: HookMode::Tc,
+            mac: [0; 6],
         };
         let outside = OutsideInterface {
             index: index("wan0"),
             name: "wan0".to_owned(),
             addresses: vec![EXTERNAL],
         };
-        let (table, _) = compile(&config, &[outside]).unwrap();
-        kernel::attach(&Plan {
+        let (table, _) =
+            compile(&config, &Host { outside: vec![outside], local: Vec::new() }).unwrap();
+        let plan = || Plan {
             pins: Pins::new(&bpffs.path(), "clsact").unwrap(),
             namespace: Namespace::current().unwrap(),
-            interfaces: vec![interface("wan0", Role::Outside), interface("lan0", Role::Inside)],
             tc: TcKind::Clsact,
             max_sessions: 64,
             log: LogLevel::Off,
-            table: &table,
-        })
-        .unwrap()
+        };
+        let interfaces = [interface("wan0", Role::Outside), interface("lan0", Role::Inside)];
+        // The second time it is adopted: the programs of the filters are replaced.
+        for adopted in [false, true] {
+            let mut instance = kernel::take(plan()).unwrap();
+            assert_eq!(instance.adopted(), adopted);
+            instance.start(&table, &text, &interfaces).unwrap();
+            // The filters stay when the process lets go.
+        }
     });
-    // The filters stay when the process lets go.
-    drop(attached_by_filters);
     assert_eq!(attached(&lab).iter().filter(|line| line.contains("tc_")).count(), 2);
 
     let echo = UdpEcho::start(&lab.server, at(SERVER, 7));
@@ -129,7 +135,8 @@ fn clsact_filters_do_what_tcx_links_do() {
     assert!(client.ask(echo.address(), b"hello", 3, LIMIT));
     assert_eq!(echo.peers()[0].ip(), EXTERNAL);
 
-    lab.gateway.enter(|| kernel::detach(&bpffs.path(), "clsact", None)).unwrap();
+    let pins = Pins::new(&bpffs.path(), "clsact").unwrap();
+    lab.gateway.enter(|| kernel::detach(&pins, None, LIMIT)).unwrap();
     assert_eq!(attached(&lab).iter().filter(|line| line.contains("tc_")).count(), 0);
     assert!(!client.ask(echo.address(), b"gone", 1, Duration::from_millis(300)));
 }

@@ -119,7 +119,7 @@ fn a_second_instance_on_the_same_interfaces_is_exit_4() {
     let config = gateway.config("tc", INTERNET);
     let config = config.to_str().unwrap();
     let same = gateway.nat.run(&["run", "--config", config]);
-    says_so(&same, 4, &["already attached", "detach"]);
+    says_so(&same, 4, &["is in use", "apply"]);
     let other = gateway.other_instance();
     says_so(&other.run(&["run", "--config", config]), 4, &["another instance of nat-ctl"]);
     says_so(&other.run(&["status"]), 4, &["is not attached"]);

@@ -206,6 +206,16 @@ fn values_are_taken() {
 }
 
 #[test]
+fn local_host_can_be_named_on_both_sides() {
+    let text = good_with("from = [\"10.0.0.0/8\"]", "from = [\"10.0.0.0/8\", \"local-host\"]")
+        .replace("[\"external\"]", "[\"local-host\"]");
+    let config = accept(&text);
+    assert_eq!(config.rules[0].from[1], Selector::LocalHost);
+    assert_eq!(config.rules[0].to, [Selector::LocalHost]);
+    assert_eq!(config.warnings, []);
+}
+
+#[test]
 fn prefixes_of_one_network_may_overlap() {
     let text = good_and(
         "[[networks]]\nname = \"a\"\nprefixes = [\"10.0.0.0/8\", \"10.1.0.0/16\", \"10.0.0.0/8\"]\n\

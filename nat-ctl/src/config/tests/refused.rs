@@ -182,8 +182,11 @@ fn selectors() {
         ("::1", "`::1` is an IPv6 address: IPv6 is not translated"),
         ("internl", "no network is called `internl` \n :7:9 \n did you mean `internal`?"),
         ("extrenal", "no network is called `extrenal` \n did you mean `external`?"),
-        ("dmz", "no network is called `dmz` \n name a network of [[networks]], `external`, or a"),
-        ("local-host", "`local-host` is not available in this version \n :7:9 \n remove it"),
+        (
+            "dmz",
+            "no network is called `dmz` \n name a network of [[networks]], `external`, `local-host`",
+        ),
+        ("localhost", "no network is called `localhost` \n :7:9 \n did you mean `local-host`?"),
         ("", "no network is called `` \n :7:9"),
     ] {
         refuse(&from(element), expected);

@@ -46,6 +46,30 @@ fn external_is_what_no_network_has() {
     assert_eq!(to("172.32.0.0/11").len(), 1);
 }
 
+/// No prefix but that of all addresses surely covers the machine's own; no other rule has to.
+#[test]
+fn local_host_is_apart() {
+    for (from, to, warned) in [
+        (r#""local-host""#, r#""8.8.8.8""#, false),
+        (r#""10.1.0.0/16", "local-host""#, r#""8.8.8.8""#, false),
+        (r#""10.1.0.0/16""#, r#""local-host""#, false),
+        (r#""10.1.0.0/16""#, r#""8.8.8.8""#, true),
+    ] {
+        assert_eq!(second(from, to, "snat").len(), usize::from(warned), "{from} {to}");
+    }
+    let all = |from: &str| {
+        let rule = "[[rules]]\nname = \"second\"\nfrom = [\"local-host\"]\nto = [\"local-host\"]\n\
+                    action = \"drop\"\n";
+        let text = good_and(rule).replace("\"snat\"", "\"drop\"");
+        let text = text.replace("source = { addresses = [\"203.0.113.1\"] }\n", "");
+        let text = text.replace("[\"10.0.0.0/8\"]", from);
+        warnings(&text.replace("[\"external\"]", from)).len()
+    };
+    assert_eq!(all("[\"0.0.0.0/1\", \"128.0.0.0/1\"]"), 1);
+    assert_eq!(all("[\"local-host\"]"), 1);
+    assert_eq!(all("[\"0.0.0.0/1\", \"external\"]"), 0);
+}
+
 #[test]
 fn networks_that_leave_nothing_outside() {
     let text = good_and("[[networks]]\nname = \"all\"\nprefixes = [\"0.0.0.0/0\"]");

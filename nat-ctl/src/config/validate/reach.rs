@@ -1,5 +1,9 @@
 //! Finds rules that can never match: because an earlier one takes all their packets, or because
 //! what they name covers no address.
+//!
+//! Which addresses this machine has is not known here. So `local-host` counts as a set of its own,
+//! which only `local-host` itself and the prefix of all addresses cover, and is disregarded where a
+//! rule does not name it.
 
 use std::net::Ipv4Addr;
 
@@ -39,27 +43,59 @@ pub(super) fn warn(rules: &[Rule], places: &[Span], networks: &[Network], report
 /// What a rule covers.
 struct Reach<'r> {
     rule: &'r Rule,
-    from: AddressSet,
-    to: AddressSet,
+    from: Side,
+    to: Side,
+}
+
+/// What one of `from` and `to` covers.
+struct Side {
+    addresses: AddressSet,
+    names_local_host: bool,
+    covers_local_host: bool,
 }
 
 impl<'r> Reach<'r> {
     fn of(rule: &'r Rule, networks: &[Network], external: &AddressSet) -> Self {
         Self {
             rule,
-            from: AddressSet::of_selectors(&rule.from, networks, external),
-            to: AddressSet::of_selectors(&rule.to, networks, external),
+            from: Side::of(&rule.from, networks, external),
+            to: Side::of(&rule.to, networks, external),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.from.0.is_empty() || self.to.0.is_empty()
+        self.from.is_empty() || self.to.is_empty()
     }
 
     fn covers(&self, other: &Reach<'_>) -> bool {
         self.rule.protocols.is_superset(other.rule.protocols)
-            && self.from.is_superset(&other.from)
-            && self.to.is_superset(&other.to)
+            && self.from.covers(&other.from)
+            && self.to.covers(&other.to)
+    }
+}
+
+impl Side {
+    fn of(selectors: &[Selector], networks: &[Network], external: &AddressSet) -> Self {
+        let names_local_host = selectors.contains(&Selector::LocalHost);
+        let prefixes = selectors.iter().filter_map(|selector| match selector {
+            Selector::Prefix(prefix) => Some(prefix),
+            _ => None,
+        });
+        Self {
+            addresses: AddressSet::of_selectors(selectors, networks, external),
+            names_local_host,
+            covers_local_host: names_local_host
+                || AddressSet::of_prefixes(prefixes).complement().0.is_empty(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.addresses.0.is_empty() && !self.names_local_host
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        self.addresses.is_superset(&other.addresses)
+            && (self.covers_local_host || !other.names_local_host)
     }
 }
 
@@ -76,6 +112,7 @@ impl AddressSet {
                 Selector::Network(index) => ranges
                     .extend(networks.get(*index).iter().flat_map(|n| n.prefixes.iter().map(range))),
                 Selector::External => ranges.extend_from_slice(&external.0),
+                Selector::LocalHost => {}
             }
         }
         Self::of_ranges(ranges)

@@ -152,10 +152,7 @@ fn resolve_selector(text: &str, networks: &Networks) -> Result<Selector, (String
         return Ok(Selector::External);
     }
     if text == LOCAL_HOST {
-        return Err((
-            format!("`{LOCAL_HOST}` is not available in this version"),
-            "remove it: the gateway's own packets are left as they are".to_owned(),
-        ));
+        return Ok(Selector::LocalHost);
     }
     if let Some(index) = networks.index_of(text) {
         return Ok(Selector::Network(index));
@@ -165,10 +162,10 @@ fn resolve_selector(text: &str, networks: &Networks) -> Result<Selector, (String
             .map(Selector::Prefix)
             .map_err(|problem| (problem.message, problem.help));
     }
-    let known = networks.names().chain([EXTERNAL]);
+    let known = networks.names().chain([EXTERNAL, LOCAL_HOST]);
     let help = match nearest(text, known) {
         Some(name) => format!("did you mean `{}`?", excerpt(name)),
-        None => "name a network of [[networks]], `external`, or a prefix".to_owned(),
+        None => "name a network of [[networks]], `external`, `local-host`, or a prefix".to_owned(),
     };
     Err((format!("no network is called `{}`", excerpt(text)), help))
 }

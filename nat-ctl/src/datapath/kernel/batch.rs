@@ -7,10 +7,7 @@ use std::{
     os::fd::{AsFd, AsRawFd},
 };
 
-use aya::{
-    Pod,
-    maps::{HashMap, Map, MapData, MapError},
-};
+use aya::{Pod, maps::MapData};
 
 /// `BPF_MAP_LOOKUP_BATCH` of `enum bpf_cmd` (include/uapi/linux/bpf.h).
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
@@ -39,11 +36,9 @@ pub struct BatchMap<K, V> {
 }
 
 impl<K: Pod, V: Pod> BatchMap<K, V> {
-    /// `open` gives two handles of the same map: one of them goes into aya's typed map, which
-    /// compares its type and sizes with the kernel's.
-    pub fn new(open: impl Fn() -> Result<MapData, MapError>) -> Result<Self, MapError> {
-        HashMap::<MapData, K, V>::try_from(Map::HashMap(open()?))?;
-        Ok(Self { data: open()?, types: PhantomData })
+    /// `data` must be a hash map with these sizes of key and value.
+    pub const fn new(data: MapData) -> Self {
+        Self { data, types: PhantomData }
     }
 
     /// Calls `visit` with every entry. An entry that is added or removed meanwhile may or may not

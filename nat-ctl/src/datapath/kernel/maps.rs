@@ -5,22 +5,23 @@ use aya::{
 };
 use nat_common::{
     flow::FlowKey,
-    instance::{Instance, Interface, RuleName},
+    instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
+    limits::{CONFIG_CHUNKS_MAX, INTERFACES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX},
     pool::{Pool, PoolKey},
-    rule::{PrefixKey, Rule, RuleBits},
+    rule::{PrefixKey, Rule, RuleBits, Subset},
     session::Session,
-    settings::{Control, Settings},
-    stats::{Counter, RuleCounters},
+    settings::{Control, SLOTS, Settings},
+    stats::{COUNTERS, Counter, RuleCounters},
 };
 
 use super::{batch::BatchMap, pins::Pins};
-use crate::datapath::Error;
+use crate::datapath::{Error, error::chain};
 
 /// The session maps, whose size the configuration gives.
 pub const SESSION_MAPS: [&str; 2] = ["OUTBOUND", "INBOUND"];
 
 /// All pinned maps.
-pub const PINNED_MAPS: [&str; 14] = [
+pub const PINNED_MAPS: [&str; 16] = [
     "OUTBOUND",
     "INBOUND",
     "CONTROL",
@@ -34,6 +35,8 @@ pub const PINNED_MAPS: [&str; 14] = [
     "VERDICTS",
     "RULE_COUNTERS",
     "RULE_NAMES",
+    "CONFIG_INFO",
+    "CONFIG",
     "INSTANCE",
 ];
 
@@ -52,61 +55,88 @@ pub struct Maps {
     pub verdicts: PerCpuArray<MapData, Counter>,
     pub rule_counters: PerCpuArray<MapData, RuleCounters>,
     pub rule_names: Array<MapData, RuleName>,
+    pub config_info: Array<MapData, ConfigInfo>,
+    pub config: Array<MapData, ConfigChunk>,
     pub instance: Array<MapData, Instance>,
 }
 
 impl Maps {
-    /// Opens the maps of an attached instance.
+    /// Opens the maps of an instance, and checks that each is what this program would make: aya
+    /// compares nothing when it uses a pinned map.
     pub fn open(pins: &Pins) -> Result<Self, Error> {
+        let instance: Array<MapData, Instance> = array(pins, "INSTANCE", 1)?;
+        let recorded = instance
+            .get(&0, 0)
+            .map_err(|error| Error::kernel("cannot read the instance")(error.into()))?;
+        Self::open_sized(pins, instance, recorded.max_sessions)
+    }
+
+    /// [`Maps::open`] for an instance whose record is not written yet.
+    pub fn open_new(pins: &Pins, max_sessions: u32) -> Result<Self, Error> {
+        Self::open_sized(pins, array(pins, "INSTANCE", 1)?, max_sessions)
+    }
+
+    fn open_sized(
+        pins: &Pins,
+        instance: Array<MapData, Instance>,
+        max_sessions: u32,
+    ) -> Result<Self, Error> {
         Ok(Self {
-            outbound: batch(pins, "OUTBOUND")?,
-            inbound: batch(pins, "INBOUND")?,
-            control: array(pins, "CONTROL")?,
-            settings: array(pins, "SETTINGS")?,
-            from: trie(pins, "FROM")?,
-            to: trie(pins, "TO")?,
-            subsets: array(pins, "SUBSETS")?,
-            rules: array(pins, "RULES")?,
-            pools: hash(pins, "POOLS")?,
-            interfaces: hash(pins, "INTERFACES")?,
-            verdicts: per_cpu(pins, "VERDICTS")?,
-            rule_counters: per_cpu(pins, "RULE_COUNTERS")?,
-            rule_names: array(pins, "RULE_NAMES")?,
-            instance: array(pins, "INSTANCE")?,
+            outbound: batch(pins, "OUTBOUND", max_sessions)?,
+            inbound: batch(pins, "INBOUND", max_sessions)?,
+            control: array(pins, "CONTROL", 1)?,
+            settings: array(pins, "SETTINGS", SLOTS)?,
+            from: open(pins, "FROM", PREFIXES_MAX)?,
+            to: open(pins, "TO", PREFIXES_MAX)?,
+            subsets: array(pins, "SUBSETS", SLOTS * Subset::COUNT)?,
+            rules: array(pins, "RULES", SLOTS * RULES_MAX)?,
+            pools: open(pins, "POOLS", POOLS_MAX)?,
+            interfaces: open(pins, "INTERFACES", INTERFACES_MAX)?,
+            verdicts: open(pins, "VERDICTS", COUNTERS)?,
+            rule_counters: open(pins, "RULE_COUNTERS", RULE_IDS_MAX)?,
+            rule_names: array(pins, "RULE_NAMES", RULE_IDS_MAX)?,
+            config_info: array(pins, "CONFIG_INFO", SLOTS)?,
+            config: array(pins, "CONFIG", SLOTS * CONFIG_CHUNKS_MAX)?,
+            instance,
         })
     }
 }
 
-/// The constructors check key and value sizes against the kernel's.
+/// Opens a map of the type that `T` is for. The conversion compares map type, key and value sizes
+/// with the kernel's.
 fn open<T: TryFrom<Map, Error = MapError>>(
     pins: &Pins,
     name: &str,
-    kind: fn(MapData) -> Map,
+    entries: u32,
 ) -> Result<T, Error> {
-    let path = pins.map(name);
-    MapData::from_pin(&path)
-        .and_then(|data| T::try_from(kind(data)))
-        .map_err(|error| Error::kernel(format!("cannot open {}", path.display()))(error.into()))
+    let data = data(pins, name, entries)?;
+    Map::from_map_data(data).and_then(T::try_from).map_err(|error| damaged(pins, name, &error))
 }
 
-fn hash<K: Pod, V: Pod>(pins: &Pins, name: &str) -> Result<HashMap<MapData, K, V>, Error> {
-    open(pins, name, Map::HashMap)
+fn array<V: Pod>(pins: &Pins, name: &str, entries: u32) -> Result<Array<MapData, V>, Error> {
+    open(pins, name, entries)
 }
 
-fn batch<K: Pod, V: Pod>(pins: &Pins, name: &str) -> Result<BatchMap<K, V>, Error> {
-    let path = pins.map(name);
-    BatchMap::new(|| MapData::from_pin(&path))
-        .map_err(|error| Error::kernel(format!("cannot open {}", path.display()))(error.into()))
+fn batch<K: Pod, V: Pod>(pins: &Pins, name: &str, entries: u32) -> Result<BatchMap<K, V>, Error> {
+    open::<HashMap<MapData, K, V>>(pins, name, entries)?;
+    Ok(BatchMap::new(data(pins, name, entries)?))
 }
 
-fn array<V: Pod>(pins: &Pins, name: &str) -> Result<Array<MapData, V>, Error> {
-    open(pins, name, Map::Array)
+fn data(pins: &Pins, name: &str, entries: u32) -> Result<MapData, Error> {
+    let data = MapData::from_pin(pins.map(name)).map_err(|error| damaged(pins, name, &error))?;
+    let info = data.info().map_err(|error| damaged(pins, name, &error))?;
+    if info.max_entries() != entries {
+        let why = format!("it has room for {}, expected {entries}", info.max_entries());
+        return Err(Error::Damaged {
+            instance: pins.instance().to_owned(),
+            map: name.to_owned(),
+            why,
+        });
+    }
+    Ok(data)
 }
 
-fn per_cpu<V: Pod>(pins: &Pins, name: &str) -> Result<PerCpuArray<MapData, V>, Error> {
-    open(pins, name, Map::PerCpuArray)
-}
-
-fn trie<K: Pod, V: Pod>(pins: &Pins, name: &str) -> Result<LpmTrie<MapData, K, V>, Error> {
-    open(pins, name, Map::LpmTrie)
+fn damaged(pins: &Pins, name: &str, error: &MapError) -> Error {
+    let why = chain(error);
+    Error::Damaged { instance: pins.instance().to_owned(), map: name.to_owned(), why }
 }

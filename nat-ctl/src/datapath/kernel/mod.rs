@@ -1,18 +1,20 @@
 //! The data path in the kernel. The only module that imports aya.
 pub mod attach;
 mod batch;
+mod config_text;
+mod link;
 pub mod load;
 pub mod maps;
 pub mod pins;
 mod state;
 pub mod table;
 
-use std::path::Path;
+use std::time::Duration;
 
 use aya::{
     Ebpf,
     maps::MapError,
-    programs::{TestRun, TestRunOptions, Xdp},
+    programs::{ProgramError, TestRun, TestRunOptions, Xdp},
 };
 use aya_log::EbpfLogger;
 use nat_common::{
@@ -20,22 +22,27 @@ use nat_common::{
     instance::{self, Instance, stored},
     limits::SWEEP_SESSIONS_MAX,
     session,
+    stats::Hook,
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-use self::{attach::TcKind, load::LogLevel, maps::Maps, pins::Pins};
-use super::{Datapath, Error, Interface, State, error::AnyError};
+use self::{
+    attach::{Added, Done, TcKind},
+    load::LogLevel,
+    maps::Maps,
+    pins::{Lock, Pins},
+};
+use super::{ConfigText, Datapath, Error, Interface, State, error::AnyError};
 use crate::{clock, compile::RuleTable, host::Namespace};
 
-/// What [`attach`] needs to know.
-pub struct Plan<'a> {
+/// What [`take`] needs to know.
+pub struct Plan {
     pub pins: Pins,
     pub namespace: Namespace,
-    pub interfaces: Vec<Interface>,
     pub tc: TcKind,
+    /// For a new instance; one that is there keeps its size.
     pub max_sessions: u32,
     pub log: LogLevel,
-    pub table: &'a RuleTable,
 }
 
 /// The pinned maps of an instance: enough to read everything.
@@ -49,52 +56,68 @@ impl Pinned {
     pub fn open(pins: &Pins, namespace: Option<Namespace>) -> Result<Self, Error> {
         pins.expect()?;
         let pinned = Self { maps: Maps::open(pins)? };
-        let record = pinned.instance()?;
-        match namespace {
-            Some(namespace) if namespace != Namespace::of(&record) => {
-                Err(Error::OtherNamespace { instance: pins.instance().to_owned() })
-            }
-            _ => Ok(pinned),
+        if let Some(namespace) = namespace {
+            pinned.expect_namespace(pins, namespace)?;
         }
+        Ok(pinned)
+    }
+
+    fn expect_namespace(&self, pins: &Pins, namespace: Namespace) -> Result<(), Error> {
+        if Namespace::of(&self.instance()?) == namespace {
+            return Ok(());
+        }
+        Err(Error::OtherNamespace { instance: pins.instance().to_owned() })
     }
 }
 
-/// An attached data path in the hands of its controller.
+/// A data path in the hands of whoever may change it.
 pub struct Attached {
+    pins: Pins,
+    lock: Lock,
+    tc: TcKind,
     pinned: Pinned,
     ebpf: Ebpf,
+    /// Whether it was there before: a new one is removed again unless [`Attached::keep`] is
+    /// called.
+    adopted: bool,
 }
 
-/// Loads the data path, fills its maps and attaches it. On an error nothing stays attached, and
-/// nothing pinned.
-pub fn attach(plan: &Plan<'_>) -> Result<Attached, Error> {
-    plan.pins.create()?;
-    let attached = attach_created(plan);
-    if attached.is_err() {
-        for interface in &plan.interfaces {
-            let _ = attach::detach_filters(&interface.name);
-        }
-        let _ = plan.pins.remove();
+/// How long a command waits for another one that is changing the instance. A controller changes it
+/// for as long as it runs.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Takes an instance into one's hands: adopts the one that is there, or makes a new one. Loads the
+/// programs, but changes nothing that runs.
+pub fn take(plan: Plan) -> Result<Attached, Error> {
+    let lock = plan.pins.lock(LOCK_PATIENCE)?;
+    if plan.pins.exist() {
+        // Everything is checked before aya touches the pins: it compares nothing.
+        let pinned = Pinned::open(&plan.pins, Some(plan.namespace))?;
+        let max_sessions = pinned.instance()?.max_sessions;
+        let ebpf = load::load(&mut load::loader(&plan.pins, max_sessions, plan.log))?;
+        let Plan { pins, tc, .. } = plan;
+        return Ok(Attached { pins, lock, tc, pinned, ebpf, adopted: true });
     }
-    attached
-}
-
-fn attach_created(plan: &Plan<'_>) -> Result<Attached, Error> {
-    let mut ebpf = load::load(&mut load::loader(&plan.pins, plan.max_sessions, plan.log))?;
-    let mut maps = Maps::open(&plan.pins)?;
-    record(&mut maps, plan)
-        .map_err(|error| Error::kernel("cannot record the instance")(error.into()))?;
-    // Rules before programs: an attached program without rules drops everything.
-    table::apply(&mut maps, plan.table)?;
-    for interface in &plan.interfaces {
-        for hook in attach::hooks(interface.role, interface.hook) {
-            attach::attach(&mut ebpf, &plan.pins, interface, hook, plan.tc)?;
+    let making = plan.pins.make(&lock)?;
+    let made = load::load(&mut load::loader(&making, plan.max_sessions, plan.log))
+        .and_then(|ebpf| Ok((ebpf, Maps::open_new(&making, plan.max_sessions)?)));
+    match made {
+        Ok((ebpf, mut maps)) => {
+            record(&mut maps, &plan)
+                .map_err(|error| Error::kernel("cannot record the instance")(error.into()))?;
+            let Plan { pins, tc, .. } = plan;
+            let pinned = Pinned { maps };
+            Ok(Attached { pins, lock, tc, pinned, ebpf, adopted: false })
+        }
+        Err(error) => {
+            // The first error says more than one of this.
+            let _ = plan.pins.remove(&lock);
+            Err(error)
         }
     }
-    Ok(Attached { pinned: Pinned { maps }, ebpf })
 }
 
-fn record(maps: &mut Maps, plan: &Plan<'_>) -> Result<(), MapError> {
+fn record(maps: &mut Maps, plan: &Plan) -> Result<(), MapError> {
     let instance = Instance {
         netns_device: plan.namespace.device,
         netns_inode: plan.namespace.inode,
@@ -103,71 +126,46 @@ fn record(maps: &mut Maps, plan: &Plan<'_>) -> Result<(), MapError> {
         max_sessions: plan.max_sessions,
         controller_pid: 0,
     };
-    maps.instance.set(0, instance, 0)?;
-    for interface in &plan.interfaces {
-        let entry = instance::Interface {
-            // Names fit: the kernel limits them.
-            name: stored(&interface.name).unwrap_or_default(),
-            role: interface.role as u8,
-            hook: interface.hook as u8,
-            zero: [0; 2],
-        };
-        maps.interfaces.insert(interface.index, entry, 0)?;
-    }
-    Ok(())
-}
-
-/// Removes an instance: programs, maps and folder.
-pub fn detach(bpffs: &Path, instance: &str, namespace: Option<Namespace>) -> Result<(), Error> {
-    let pins = Pins::new(bpffs, instance)?;
-    let pinned = Pinned::open(&pins, namespace)?;
-    for interface in pinned.interfaces()? {
-        // Filters of an interface that is gone went with it.
-        let _ = attach::detach_filters(&interface.name);
-    }
-    pins.remove().map_err(|error| Error::kernel("cannot remove the pins")(error.into()))
-}
-
-impl Datapath for Attached {
-    fn apply(&mut self, table: &RuleTable) -> Result<(), Error> {
-        table::apply(&mut self.pinned.maps, table)
-    }
-
-    fn sweep(&mut self) -> Result<u32, Error> {
-        let now_ns = clock::now_ns();
-        let mut ended = Vec::new();
-        self.pinned.each_outbound(|key, session| {
-            if !session::live(session.deadline_ns, now_ns) {
-                ended.push(*key);
-            }
-        })?;
-        let sweeping =
-            |error: aya::programs::ProgramError| Error::kernel("cannot sweep")(error.into());
-        let program: &Xdp =
-            self.ebpf.program("sweep").ok_or(Error::NoObject)?.try_into().map_err(sweeping)?;
-        let mut swept = 0;
-        for keys in ended.chunks(SWEEP_SESSIONS_MAX as usize) {
-            let packet = sweep_packet(keys);
-            let mut options = TestRunOptions::new();
-            options.data_in = Some(&packet);
-            swept += program.test_run(options).map_err(sweeping)?.return_value;
-        }
-        Ok(swept)
-    }
-
-    fn record_controller(&mut self, pid: u32, now_ns: u64) -> Result<(), Error> {
-        let mut instance = self.pinned.instance()?;
-        instance.controller_pid = pid;
-        instance.heartbeat_ns = now_ns;
-        self.pinned
-            .maps
-            .instance
-            .set(0, instance, 0)
-            .map_err(|error| Error::kernel("cannot record the controller")(error.into()))
-    }
+    maps.instance.set(0, instance, 0)
 }
 
 impl Attached {
+    /// Sessions there is room for.
+    pub fn max_sessions(&self) -> Result<u32, Error> {
+        Ok(self.pinned.instance()?.max_sessions)
+    }
+
+    /// Whether the instance was there before.
+    pub fn adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// Puts rules in force and programs on interfaces for the first time in this process. A new
+    /// instance gets its rules before its programs, which would drop everything without; one that
+    /// was there gets its new programs first, so that an interface that cannot be attached leaves
+    /// the rules as they were. On an error a new instance is gone.
+    pub fn start(
+        &mut self,
+        table: &RuleTable,
+        config: &ConfigText,
+        interfaces: &[Interface],
+    ) -> Result<Vec<String>, Error> {
+        if self.adopted {
+            let done = self.attach(interfaces)?;
+            self.apply(table, config)?;
+            return Ok(done);
+        }
+        let started = self
+            .apply(table, config)
+            .and_then(|()| self.pins.made(&self.lock))
+            .and_then(|()| self.attach(interfaces));
+        if started.is_err() {
+            let _ = self.pins.remove(&self.lock);
+        }
+        self.adopted = started.is_ok();
+        started
+    }
+
     /// Forwards what the data path logs to this process's log, until the task is dropped. To be
     /// called at most once, within a tokio runtime.
     pub fn forward_log(&mut self) -> Result<(), Error> {
@@ -186,11 +184,145 @@ impl Attached {
     }
 }
 
-/// The keys as the packet that the `sweep` program reads.
-fn sweep_packet(keys: &[FlowKey]) -> Vec<u8> {
-    let mut packet = Vec::with_capacity(size_of_val(keys));
-    for key in keys {
-        packet.extend_from_slice(&key.to_bytes());
+impl Datapath for Attached {
+    fn apply(&mut self, table: &RuleTable, config: &ConfigText) -> Result<(), Error> {
+        table::apply(&mut self.pinned.maps, table, config)
     }
-    packet
+
+    fn attach(&mut self, interfaces: &[Interface]) -> Result<Vec<String>, Error> {
+        let there = attach::pinned(&self.pins);
+        let before = self.pinned.interfaces()?;
+        self.add_interfaces(interfaces)?;
+        let mut done = Vec::new();
+        let mut added = Vec::new();
+        for hook in attach::ATTACH_ORDER {
+            for interface in interfaces {
+                if !attach::wanted(interface.role, interface.hook, hook) {
+                    continue;
+                }
+                let known = before.iter().any(|one| one.index == interface.index);
+                let (ebpf, pins) = (&mut self.ebpf, &self.pins);
+                match attach::ensure(ebpf, pins, &there, interface, hook, self.tc, known) {
+                    Ok(Done::Replaced) => {}
+                    Ok(Done::Attached(what)) => {
+                        done.push(format!("attached {} to {}", hook.name(), interface.name));
+                        added.push(what);
+                    }
+                    Err(error) => {
+                        added.into_iter().for_each(Added::undo);
+                        // The error that counts is the first.
+                        let _ = self.remove_interfaces(&before);
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        let removed = attach::remove_unwanted(&there, interfaces);
+        done.extend(removed.iter().filter_map(|path| {
+            let name = path.file_name()?.to_string_lossy();
+            Some(format!("removed {name}"))
+        }));
+        self.remove_interfaces(interfaces)?;
+        Ok(done)
+    }
+
+    fn sweep(&mut self) -> Result<u32, Error> {
+        let now_ns = clock::now_ns();
+        let mut ended = Vec::new();
+        self.pinned.each_outbound(|key, session| {
+            if !session::live(session.deadline_ns, now_ns) {
+                ended.push(*key);
+            }
+        })?;
+        self.run_on_keys("sweep", &ended)
+    }
+
+    fn flush(&mut self, keys: &[FlowKey]) -> Result<u32, Error> {
+        self.run_on_keys("flush", keys)
+    }
+
+    fn record_controller(&mut self, pid: u32, now_ns: u64) -> Result<(), Error> {
+        let mut instance = self.pinned.instance()?;
+        instance.controller_pid = pid;
+        instance.heartbeat_ns = now_ns;
+        self.pinned
+            .maps
+            .instance
+            .set(0, instance, 0)
+            .map_err(|error| Error::kernel("cannot record the controller")(error.into()))
+    }
+}
+
+impl Attached {
+    /// Runs a program that takes outbound keys as its packet; returns the sum of its answers.
+    fn run_on_keys(&self, program: &str, keys: &[FlowKey]) -> Result<u32, Error> {
+        let failed = |error: ProgramError| {
+            Error::kernel(format!("cannot run the program `{program}`"))(error.into())
+        };
+        let xdp: &Xdp =
+            self.ebpf.program(program).ok_or(Error::NoObject)?.try_into().map_err(failed)?;
+        let mut sum = 0;
+        for keys in keys.chunks(SWEEP_SESSIONS_MAX as usize) {
+            let packet: Vec<u8> = keys.iter().flat_map(FlowKey::to_bytes).collect();
+            let mut options = TestRunOptions::new();
+            options.data_in = Some(&packet);
+            sum += xdp.test_run(options).map_err(failed)?.return_value;
+        }
+        Ok(sum)
+    }
+
+    /// Roles are known before programs run that ask for them.
+    fn add_interfaces(&mut self, interfaces: &[Interface]) -> Result<(), Error> {
+        for interface in interfaces {
+            let entry = instance::Interface {
+                // Names fit: the kernel limits them.
+                name: stored(&interface.name).unwrap_or_default(),
+                role: interface.role as u8,
+                hook: interface.hook as u8,
+                mac: interface.mac,
+            };
+            let map = &mut self.pinned.maps.interfaces;
+            map.insert(interface.index, entry, 0)
+                .map_err(|error| Error::kernel("cannot record an interface")(error.into()))?;
+        }
+        Ok(())
+    }
+
+    fn remove_interfaces(&mut self, but: &[Interface]) -> Result<(), Error> {
+        for gone in self.pinned.interfaces()? {
+            if !but.iter().any(|interface| interface.index == gone.index) {
+                if self.tc == TcKind::Clsact {
+                    attach::detach_filters(&gone.name);
+                }
+                let map = &mut self.pinned.maps.interfaces;
+                map.remove(&gone.index)
+                    .map_err(|error| Error::kernel("cannot forget an interface")(error.into()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes an instance: programs, maps and folder. Waits so long for others that are changing it.
+pub fn detach(pins: &Pins, namespace: Option<Namespace>, patience: Duration) -> Result<(), Error> {
+    pins.expect()?;
+    let lock = pins.lock(patience)?;
+    // Whatever state its maps are in, it can be removed; only somebody else's must not be.
+    if let Ok(pinned) = Maps::open(pins).map(|maps| Pinned { maps }) {
+        if let Some(namespace) = namespace {
+            pinned.expect_namespace(pins, namespace)?;
+        }
+        let linked = pins.pinned_links().iter().any(|(_, hook)| *hook == Hook::TcEgress);
+        if !linked {
+            // Filters are found by the names of interfaces, which mean something in their own
+            // namespace only.
+            let here = Namespace::current()
+                .map_err(|error| Error::kernel("cannot read the namespace")(error.into()))?;
+            pinned.expect_namespace(pins, here)?;
+            for interface in pinned.interfaces()? {
+                attach::detach_filters(&interface.name);
+            }
+        }
+    }
+    pins.remove(&lock)
 }

@@ -12,8 +12,8 @@ use nat_common::{
     verdict::Verdict,
 };
 
-use super::{Attached, Pinned, maps::Maps, table};
-use crate::datapath::{Error, Interface, RuleState, SessionPair, State, VerdictState};
+use super::{Attached, Pinned, config_text, maps::Maps, table};
+use crate::datapath::{ConfigText, Error, Interface, RuleState, SessionPair, State, VerdictState};
 
 fn reading(what: &'static str) -> impl Fn(MapError) -> Error {
     move |error| Error::kernel(format!("cannot read {what}"))(error.into())
@@ -97,6 +97,7 @@ impl State for Pinned {
             interfaces.push(Interface {
                 index,
                 name: text(&interface.name).to_owned(),
+                mac: interface.mac,
                 role: if interface.role == Role::Inside as u8 {
                     Role::Inside
                 } else {
@@ -139,6 +140,18 @@ impl State for Pinned {
         pools.sort();
         Ok(pools)
     }
+
+    fn config(&self) -> Result<Option<ConfigText>, Error> {
+        // The slot is written again two changes later: while nothing has changed, what was read
+        // belongs together.
+        loop {
+            let generation = self.generation()?;
+            let config = config_text::read(&self.maps, generation);
+            if self.generation()? == generation {
+                return config.map_err(reading("the configuration"));
+            }
+        }
+    }
 }
 
 /// The controller reads what everybody reads.
@@ -169,6 +182,10 @@ impl State for Attached {
 
     fn pools(&self) -> Result<Vec<(u32, u32, Vec<Ipv4Addr>)>, Error> {
         self.pinned.pools()
+    }
+
+    fn config(&self) -> Result<Option<ConfigText>, Error> {
+        self.pinned.config()
     }
 }
 

@@ -5,27 +5,37 @@
 //! is written, so that a packet that has just read the old generation still finds it whole.
 use std::collections::HashMap;
 
-use aya::maps::{MapError, lpm_trie::Key};
+use aya::{
+    maps::{MapError, PerCpuValues, lpm_trie::Key},
+    util::nr_cpus,
+};
 use ipnet::Ipv4Net;
 use nat_common::{
     addr::Ipv4,
     instance::{RuleName, stored, text},
-    limits::{POOL_ADDRESSES_MAX, RULE_IDS_MAX, RULES_MAX},
+    limits::{POOL_ADDRESSES_MAX, RULE_IDS_MAX, RULE_NAME_BYTES, RULES_MAX},
     pool::{Pool, PoolKey},
     rule::{PrefixKey, Rule, RuleBits, Subset},
     settings::{Control, slot},
+    stats::RuleCounters,
 };
 
-use super::maps::Maps;
-use crate::{compile::RuleTable, datapath::Error, rule_ids};
+use super::{config_text, maps::Maps};
+use crate::{
+    compile::RuleTable,
+    datapath::{ConfigText, Error},
+    rule_ids,
+};
 
-/// Puts `table` in force.
-pub fn apply(maps: &mut Maps, table: &RuleTable) -> Result<(), Error> {
+/// Puts `table` and the configuration that it was made from in force.
+pub fn apply(maps: &mut Maps, table: &RuleTable, config: &ConfigText) -> Result<(), Error> {
+    config_text::check(config)?;
     let in_force = generation(maps)?;
     let next = in_force.wrapping_add(1).max(1);
     remove_others(maps, in_force)?;
     let written = name_rules(maps, table)
         .and_then(|ids| write(maps, table, &ids, next).map_err(writing))
+        .and_then(|()| config_text::write(maps, config, next).map_err(writing))
         .and_then(|()| {
             let control = Control { generation: next, zero: 0 };
             maps.control.set(0, control, 0).map_err(writing)
@@ -59,8 +69,14 @@ fn name_rules(maps: &mut Maps, table: &RuleTable) -> Result<Vec<u32>, Error> {
     for (&id, name) in ids.iter().zip(&wanted) {
         if known.get(&id).map(String::as_str) != Some(name) {
             // Names fit: the configuration limits them.
-            let bytes = stored(name).unwrap_or([0; _]);
+            let bytes = stored(name).unwrap_or([0; RULE_NAME_BYTES]);
             maps.rule_names.set(id, RuleName(bytes), 0).map_err(writing)?;
+            // Whatever the identity's last owner has counted.
+            let cpus = nr_cpus()
+                .map_err(|(_, error)| Error::kernel("cannot count the CPUs")(error.into()))?;
+            let zeros = PerCpuValues::try_from(vec![RuleCounters::default(); cpus])
+                .map_err(|error| Error::kernel("cannot count the CPUs")(error.into()))?;
+            maps.rule_counters.set(id, zeros, 0).map_err(writing)?;
         }
     }
     Ok(ids)

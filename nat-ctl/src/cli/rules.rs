@@ -1,0 +1,277 @@
+//! `rules list|add|remove|move`
+
+use std::net::Ipv4Addr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Subcommand};
+
+use crate::config::edit::{At, NewRule};
+use crate::config::{ActionWord, Pooling, Protocol};
+
+const LIST_EXAMPLES: &str = "\
+Without --config the rules in force are shown, from the data path itself, with their counters.
+
+Examples:
+  nat-ctl rules list
+  nat-ctl rules list --config /etc/nat-ctl/nat.toml
+  nat-ctl -j rules list | jq '.rules[].name'";
+
+const ADD_EXAMPLES: &str = "\
+The configuration file is edited: comments and order stay as they are, and what would not be a valid
+configuration is not written. A controller that runs from the file reads it again.
+
+Examples:
+  nat-ctl rules add --name vpn --from internal --to 10.20.0.0/16 --action route --first
+  nat-ctl rules add --name web --from internal --to external --protocols tcp --action snat \\
+      --source 203.0.113.7 203.0.113.8 --pooling paired --ports 1024-65535 --before internet";
+
+const REMOVE_EXAMPLES: &str = "\
+The rule's comments go with it. Its sessions go on until they end.
+
+Example:
+  nat-ctl rules remove vpn --config /etc/nat-ctl/nat.toml";
+
+const MOVE_EXAMPLES: &str = "\
+The first rule that matches decides. The rule's comments and counters move with it.
+
+Examples:
+  nat-ctl rules move vpn --first
+  nat-ctl rules move web --before internet
+  nat-ctl rules move web --at 3";
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum RulesCommand {
+    /// List rules: those in force, or those of a file
+    #[command(after_help = LIST_EXAMPLES)]
+    List(RulesListArgs),
+    /// Add a rule to the configuration file and apply it
+    #[command(after_help = ADD_EXAMPLES)]
+    Add(RulesAddArgs),
+    /// Remove a rule from the configuration file and apply it
+    #[command(after_help = REMOVE_EXAMPLES)]
+    Remove(RulesRemoveArgs),
+    /// Move a rule within the configuration file and apply it
+    #[command(after_help = MOVE_EXAMPLES)]
+    Move(RulesMoveArgs),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct RulesListArgs {
+    /// Configuration file [default: the rules in force]
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// The file that is edited.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct EditedFile {
+    /// Configuration file [default: that of the running controller, else /etc/nat-ctl/nat.toml]
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct RulesAddArgs {
+    #[command(flatten)]
+    pub file: EditedFile,
+
+    /// Name of the rule
+    #[arg(long, value_name = "NAME")]
+    pub name: String,
+
+    /// Sources: names of networks, `external`, `local-host`, or prefixes
+    #[arg(long, value_name = "NETWORK", num_args = 1.., value_delimiter = ',', required = true)]
+    pub from: Vec<String>,
+
+    /// Destinations, in the same words
+    #[arg(long, value_name = "NETWORK", num_args = 1.., value_delimiter = ',', required = true)]
+    pub to: Vec<String>,
+
+    /// What to do with the packets
+    #[arg(long, value_name = "ACTION", value_enum)]
+    pub action: ActionWord,
+
+    /// External addresses, for `snat`
+    #[arg(long, value_name = "ADDR", num_args = 1.., value_delimiter = ',')]
+    pub source: Vec<Ipv4Addr>,
+
+    /// How one of several external addresses is picked [default: paired]
+    #[arg(long, value_name = "POOLING", value_enum, requires = "source")]
+    pub pooling: Option<Pooling>,
+
+    /// Protocols that are translated [default: all]
+    #[arg(long, value_name = "PROTO", value_enum, num_args = 1.., value_delimiter = ',')]
+    pub protocols: Vec<Protocol>,
+
+    /// External ports, for `snat` [default: 1024-65535]
+    #[arg(long, value_name = "FIRST-LAST")]
+    pub ports: Option<String>,
+
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct RulesRemoveArgs {
+    /// Name of the rule
+    #[arg(value_name = "NAME")]
+    pub name: String,
+
+    #[command(flatten)]
+    pub file: EditedFile,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(group = ArgGroup::new("where").required(true).args(PLACES))]
+pub struct RulesMoveArgs {
+    /// Name of the rule
+    #[arg(value_name = "NAME")]
+    pub name: String,
+
+    #[command(flatten)]
+    pub file: EditedFile,
+
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+const PLACES: [&str; 5] = ["at", "before", "after", "first", "last"];
+
+/// Where a rule goes: one of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[group(multiple = false)]
+#[command(next_help_heading = "Place")]
+pub struct PlaceArgs {
+    /// To this position, counted from 1
+    #[arg(long, value_name = "N")]
+    pub at: Option<NonZeroUsize>,
+
+    /// Directly before this rule
+    #[arg(long, value_name = "NAME")]
+    pub before: Option<String>,
+
+    /// Directly after this rule
+    #[arg(long, value_name = "NAME")]
+    pub after: Option<String>,
+
+    /// Before all others
+    #[arg(long)]
+    pub first: bool,
+
+    /// After all others; where a new rule goes by default
+    #[arg(long)]
+    pub last: bool,
+}
+
+impl PlaceArgs {
+    /// The place, by default the last.
+    pub fn at(&self) -> At {
+        if let Some(position) = self.at {
+            At::Position(position)
+        } else if let Some(name) = &self.before {
+            At::Before(name.clone())
+        } else if let Some(name) = &self.after {
+            At::After(name.clone())
+        } else if self.first {
+            At::First
+        } else {
+            At::Last
+        }
+    }
+}
+
+impl RulesAddArgs {
+    /// The rule as it is to be written.
+    pub fn rule(&self) -> NewRule {
+        NewRule {
+            name: self.name.clone(),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            protocols: self.protocols.clone(),
+            action: self.action,
+            source: self.source.clone(),
+            pooling: self.pooling,
+            ports: self.ports.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn parse(line: &str) -> Result<RulesCommand, clap::Error> {
+        let line = format!("nat-ctl rules {line}");
+        match Cli::try_parse_from(line.split_whitespace())?.command {
+            Command::Rules(command) => Ok(command),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_rule_from_flags() {
+        let line = "add --config f.toml --name web --from internal,10.0.0.0/8 --to external 8.8.8.8 \
+                    --action snat --source 203.0.113.7 203.0.113.8 --pooling random --protocols \
+                    tcp,udp --ports 1-9 --before internet";
+        let RulesCommand::Add(args) = parse(line).unwrap() else { panic!() };
+        assert_eq!(args.file.config, Some(PathBuf::from("f.toml")));
+        assert_eq!(args.place.at(), At::Before("internet".to_owned()));
+        assert_eq!(
+            args.rule(),
+            NewRule {
+                name: "web".to_owned(),
+                from: vec!["internal".to_owned(), "10.0.0.0/8".to_owned()],
+                to: vec!["external".to_owned(), "8.8.8.8".to_owned()],
+                protocols: vec![Protocol::Tcp, Protocol::Udp],
+                action: ActionWord::Snat,
+                source: vec![Ipv4Addr::new(203, 0, 113, 7), Ipv4Addr::new(203, 0, 113, 8)],
+                pooling: Some(Pooling::Random),
+                ports: Some("1-9".to_owned()),
+            }
+        );
+    }
+
+    #[test]
+    fn places() {
+        let at = |flags: &str| match parse(&format!("move x {flags}")).unwrap() {
+            RulesCommand::Move(args) => args.place.at(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(at("--at 3"), At::Position(NonZeroUsize::new(3).unwrap()));
+        assert_eq!(at("--before y"), At::Before("y".to_owned()));
+        assert_eq!(at("--after y"), At::After("y".to_owned()));
+        assert_eq!(at("--first"), At::First);
+        assert_eq!(at("--last"), At::Last);
+        let line = "add --name a --from b --to c --action drop";
+        let RulesCommand::Add(args) = parse(line).unwrap() else { panic!() };
+        assert_eq!(args.place.at(), At::Last);
+    }
+
+    #[test]
+    fn wrong_usage_is_refused() {
+        use ErrorKind::{ArgumentConflict, InvalidValue, MissingRequiredArgument, ValueValidation};
+        let add = "add --name a --from b --to c";
+        for (line, kind) in [
+            ("move x".to_owned(), MissingRequiredArgument),
+            ("move x --first --last".to_owned(), ArgumentConflict),
+            ("move x --at 0".to_owned(), ValueValidation),
+            ("move --first".to_owned(), MissingRequiredArgument),
+            ("remove".to_owned(), MissingRequiredArgument),
+            (add.to_owned(), MissingRequiredArgument),
+            ("add --name a --from b --action drop".to_owned(), MissingRequiredArgument),
+            (format!("{add} --action nat"), InvalidValue),
+            (format!("{add} --action drop --first --at 1"), ArgumentConflict),
+            (format!("{add} --action snat --pooling paired"), MissingRequiredArgument),
+            (format!("{add} --action snat --source ::1"), ValueValidation),
+            (format!("{add} --action snat --protocols gre"), InvalidValue),
+        ] {
+            let error = parse(&line).unwrap_err();
+            assert_eq!(error.kind(), kind, "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The controller's loop: one thing after another, so that nothing needs a lock.
+use std::time::Duration;
+
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    Applied, Controller,
+    signals::{Order, Signals},
+};
+use crate::{
+    api::{Answer, Call, Request},
+    datapath::Datapath,
+    exit::Failure,
+    host::{Network, Watch},
+};
+
+/// How often ended sessions are removed. Nothing waits for it: the data path itself takes an ended
+/// session for absent, and removes it where it is in the way.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long the last answer may take to get away before the process ends.
+const DELIVERY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Serves until a signal or a request says stop, and leaves the data path in place. `ready` is
+/// called once everything is in force and visible.
+pub async fn serve<D: Datapath>(
+    controller: &mut Controller<D>,
+    signals: &mut Signals,
+    watch: &mut Watch,
+    calls: &mut mpsc::Receiver<Call>,
+    ready: impl FnOnce(),
+) -> Result<(), Failure> {
+    controller.sweep()?;
+    ready();
+    let mut sweeps = interval(SWEEP_INTERVAL);
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let stopped_by = loop {
+        tokio::select! {
+            order = signals.next() => match order {
+                Order::Stop(signal) => break signal,
+                Order::Reload => drop(log("SIGHUP", controller.reload())),
+            },
+            changed = watch.changed() => {
+                changed?;
+                let network = Network::read().await?;
+                if let Err(failure) = controller.host_changed(network) {
+                    tracing::error!("cannot follow a change of this host: {failure}");
+                }
+            }
+            _ = sweeps.tick() => {
+                if let Err(failure) = controller.sweep() {
+                    tracing::error!("{failure}");
+                }
+            }
+            Some(call) = calls.recv() => {
+                let stop = matches!(call.request, Request::Stop);
+                let answer = answer(controller, call.request);
+                // Whoever asked may have gone.
+                let _ = call.answer.send(answer);
+                if stop {
+                    let _ = timeout(DELIVERY_PATIENCE, call.delivered).await;
+                    break "a request";
+                }
+            }
+        }
+    };
+    tracing::info!("stopped by {stopped_by}: the data path stays; `nat-ctl detach` removes it");
+    controller.leave()
+}
+
+fn answer<D: Datapath>(controller: &mut Controller<D>, request: Request) -> Answer {
+    match request {
+        Request::Ping | Request::Stop => Answer::done(),
+        Request::Reload => log("a request", controller.reload()).into(),
+        Request::Apply { config, dry_run } => {
+            let applied = controller.apply(config, dry_run);
+            if dry_run { applied.into() } else { log("a request", applied).into() }
+        }
+    }
+}
+
+/// Says in the log what a new configuration has changed, or that it has not.
+fn log(because: &str, applied: Result<Applied, Failure>) -> Result<Applied, Failure> {
+    match &applied {
+        Ok(applied) => {
+            for warning in &applied.warnings {
+                tracing::warn!("{warning}");
+            }
+            tracing::info!(changes = applied.plan.len(), "applied the configuration ({because})");
+        }
+        Err(failure) => {
+            tracing::error!("the old configuration stays ({because}): {failure}");
+        }
+    }
+    applied
+}

@@ -1,0 +1,79 @@
+//! What the kernel says of a link: BPF_OBJ_GET_INFO_BY_FD, of which aya shows no interface.
+use std::{io, os::fd::AsRawFd, path::Path};
+
+use aya::programs::links::{FdLink, PinnedLink};
+
+/// `BPF_OBJ_GET_INFO_BY_FD` of `enum bpf_cmd` (include/uapi/linux/bpf.h).
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+
+/// The `info` member of `union bpf_attr`.
+#[repr(C)]
+struct Attributes {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// The start of `struct bpf_link_info`. XDP and TCX links both have the interface first in the
+/// union that follows.
+#[repr(C)]
+#[derive(Default)]
+struct Info {
+    kind: u32,
+    id: u32,
+    prog_id: u32,
+    union_alignment: u32,
+    ifindex: u32,
+    rest: [u32; 11],
+}
+
+/// Opens a pinned link.
+pub fn open(path: &Path) -> Option<FdLink> {
+    Some(PinnedLink::from_pin(path).ok()?.into())
+}
+
+/// Index of the interface that a pinned link is attached to; 0 if that is gone.
+pub fn interface_index(path: &Path) -> io::Result<u32> {
+    // A descriptor of our own: aya's links do not show theirs.
+    let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
+    let fd = object(&path)?;
+    let mut info = Info::default();
+    let mut attributes = Attributes {
+        bpf_fd: fd.as_raw_fd() as u32,
+        info_len: size_of::<Info>() as u32,
+        info: &raw mut info as u64,
+    };
+    // SAFETY: the kernel writes at most `info_len` bytes to `info`, which outlives the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_OBJ_GET_INFO_BY_FD,
+            &raw mut attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(info.ifindex) }
+}
+
+/// `BPF_OBJ_GET`: the object behind a pin.
+fn object(path: &std::ffi::CStr) -> io::Result<std::os::fd::OwnedFd> {
+    use std::os::fd::FromRawFd;
+
+    const BPF_OBJ_GET: libc::c_int = 7;
+    #[repr(C)]
+    struct Attributes {
+        pathname: u64,
+        bpf_fd: u32,
+        file_flags: u32,
+    }
+    let mut attributes = Attributes { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
+    // SAFETY: the path is a string with an end and outlives the call.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw mut attributes, size_of::<Attributes>())
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd as libc::c_int) })
+}
