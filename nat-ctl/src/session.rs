@@ -2,7 +2,10 @@
 //! command that has to do with sessions.
 use std::{collections::HashMap, net::Ipv4Addr};
 
-use nat_common::{flow::Protocol, session::state_name};
+use nat_common::{
+    flow::{FlowKey, Protocol},
+    session::state_name,
+};
 use serde::Serialize;
 
 use crate::{
@@ -50,16 +53,27 @@ pub fn views(
     filter: &SessionFilter,
     now_ns: u64,
 ) -> Vec<SessionView> {
-    let names: HashMap<u32, &str> =
-        rules.iter().map(|rule| (rule.id, rule.name.as_str())).collect();
-    let mut views: Vec<_> = pairs
-        .iter()
-        .filter(|pair| pair.deadline_ns() > now_ns)
-        .filter_map(|pair| view(pair, &names, now_ns))
-        .filter(|view| matches(filter, view))
-        .collect();
+    let mut views: Vec<_> =
+        select(pairs, rules, filter, now_ns).into_iter().map(|(_, view)| view).collect();
     views.sort_by_key(|view| (view.proto, view.inside, view.remote, view.outside));
     views
+}
+
+/// The live sessions among `pairs` that match `filter`, with the keys of their outbound entries.
+pub fn select(
+    pairs: &[SessionPair],
+    rules: &[RuleState],
+    filter: &SessionFilter,
+    now_ns: u64,
+) -> Vec<(FlowKey, SessionView)> {
+    let names: HashMap<u32, &str> =
+        rules.iter().map(|rule| (rule.id, rule.name.as_str())).collect();
+    pairs
+        .iter()
+        .filter(|pair| pair.deadline_ns() > now_ns)
+        .filter_map(|pair| Some((pair.key, view(pair, &names, now_ns)?)))
+        .filter(|(_, view)| matches(filter, view))
+        .collect()
 }
 
 fn view(pair: &SessionPair, names: &HashMap<u32, &str>, now_ns: u64) -> Option<SessionView> {
@@ -101,7 +115,6 @@ fn matches(filter: &SessionFilter, view: &SessionView) -> bool {
 mod tests {
     use nat_common::{
         addr::{Ipv4, Port},
-        flow::FlowKey,
         session::Session,
         settings::Lifetime,
         stats::RuleCounters,

@@ -58,11 +58,7 @@ pub fn run(global: &Global, args: &ApplyArgs, out: Out) -> Result<Exit, Failure>
     Ok(Exit::Ok)
 }
 
-fn without_controller(
-    global: &Global,
-    loaded: Loaded,
-    dry_run: bool,
-) -> Result<Answer, Failure> {
+fn without_controller(global: &Global, loaded: Loaded, dry_run: bool) -> Result<Answer, Failure> {
     let in_force = open(global)?.config()?;
     let old = in_force.map(|old| Config::parse(&old.text, &old.name)).transpose()?;
     let plan = old.map(|old| Plan::between(&old, &loaded.config)).unwrap_or_default();

@@ -1,5 +1,7 @@
 //! One file a command.
+mod apply;
 mod detach;
+mod flush;
 mod run;
 mod sessions;
 mod start;
@@ -26,10 +28,10 @@ pub fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Stats => stats::run(global, out),
         Command::Status(args) => status::run(global, args, out),
         Command::Detach => detach::run(global),
-        // Its arms are on their way: attach, apply, check, rules.
-        Command::Attach(_) | Command::Apply(_) | Command::Check(_) | Command::Rules(_) => {
-            Err(Failure::failed("not wired yet"))
-        }
+        Command::Attach(args) => run::attach(global, args),
+        Command::Apply(args) => apply::run(global, args, out),
+        // Its arms are on their way: check, rules.
+        Command::Check(_) | Command::Rules(_) => Err(Failure::failed("not wired yet")),
     }
 }
 

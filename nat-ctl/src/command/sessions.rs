@@ -1,7 +1,7 @@
 //! `nat-ctl sessions list|count`
 use serde::Serialize;
 
-use super::open;
+use super::{flush, open};
 use crate::{
     cli::{Global, SessionFilter, SessionsCommand},
     clock,
@@ -45,7 +45,7 @@ pub fn run(global: &Global, command: &SessionsCommand, out: Out) -> Result<Exit,
             };
             out.answer(&count, |count, _| count.count.to_string())?;
         }
-        SessionsCommand::Flush(_) => return Err(Failure::failed("not wired yet")),
+        SessionsCommand::Flush(args) => return flush::run(global, &state, args, out),
     }
     Ok(Exit::Ok)
 }

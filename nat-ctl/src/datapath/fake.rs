@@ -2,7 +2,7 @@
 //! above the kernel.
 use std::net::Ipv4Addr;
 
-use nat_common::{flow::FlowKey, instance::Instance, stats::RuleCounters};
+use nat_common::{instance::Instance, stats::RuleCounters};
 
 use super::{ConfigText, Datapath, Error, Interface, RuleState, SessionPair, State, VerdictState};
 use crate::compile::RuleTable;
@@ -108,12 +108,6 @@ impl Datapath for Fake {
     fn attach(&mut self, interfaces: &[Interface]) -> Result<Vec<String>, Error> {
         self.interfaces = interfaces.to_vec();
         Ok(Vec::new())
-    }
-
-    fn flush(&mut self, keys: &[FlowKey]) -> Result<u32, Error> {
-        let before = self.sessions.len();
-        self.sessions.retain(|pair| !keys.contains(&pair.key));
-        Ok((before - self.sessions.len()) as u32)
     }
 
     fn sweep(&mut self) -> Result<u32, Error> {

@@ -117,8 +117,6 @@ pub trait Datapath: State {
     fn attach(&mut self, interfaces: &[Interface]) -> Result<Vec<String>, Error>;
     /// Removes ended sessions; returns how many.
     fn sweep(&mut self) -> Result<u32, Error>;
-    /// Removes sessions, live or not; returns how many.
-    fn flush(&mut self, keys: &[FlowKey]) -> Result<u32, Error>;
     /// Records the controller's process, or with 0 its absence, and the time of its last look.
     fn record_controller(&mut self, pid: u32, now_ns: u64) -> Result<(), Error>;
 }

@@ -2,6 +2,7 @@
 //! observers outside that it did not write.
 #![expect(clippy::unwrap_used, reason = "a test that cannot do what it says has failed")]
 
+mod adoption;
 mod gateway;
 mod lifecycle;
 mod neighbours;

@@ -234,11 +234,7 @@ impl Datapath for Attached {
                 ended.push(*key);
             }
         })?;
-        self.run_on_keys("sweep", &ended)
-    }
-
-    fn flush(&mut self, keys: &[FlowKey]) -> Result<u32, Error> {
-        self.run_on_keys("flush", keys)
+        run_on_keys(&self.ebpf, "sweep", &ended)
     }
 
     fn record_controller(&mut self, pid: u32, now_ns: u64) -> Result<(), Error> {
@@ -254,23 +250,6 @@ impl Datapath for Attached {
 }
 
 impl Attached {
-    /// Runs a program that takes outbound keys as its packet; returns the sum of its answers.
-    fn run_on_keys(&self, program: &str, keys: &[FlowKey]) -> Result<u32, Error> {
-        let failed = |error: ProgramError| {
-            Error::kernel(format!("cannot run the program `{program}`"))(error.into())
-        };
-        let xdp: &Xdp =
-            self.ebpf.program(program).ok_or(Error::NoObject)?.try_into().map_err(failed)?;
-        let mut sum = 0;
-        for keys in keys.chunks(SWEEP_SESSIONS_MAX as usize) {
-            let packet: Vec<u8> = keys.iter().flat_map(FlowKey::to_bytes).collect();
-            let mut options = TestRunOptions::new();
-            options.data_in = Some(&packet);
-            sum += xdp.test_run(options).map_err(failed)?.return_value;
-        }
-        Ok(sum)
-    }
-
     /// Roles are known before programs run that ask for them.
     fn add_interfaces(&mut self, interfaces: &[Interface]) -> Result<(), Error> {
         for interface in interfaces {
@@ -301,6 +280,30 @@ impl Attached {
         }
         Ok(())
     }
+}
+
+/// Runs a program that takes outbound keys as its packet; returns the sum of its answers.
+fn run_on_keys(ebpf: &Ebpf, program: &str, keys: &[FlowKey]) -> Result<u32, Error> {
+    let failed = |error: ProgramError| {
+        Error::kernel(format!("cannot run the program `{program}`"))(error.into())
+    };
+    let xdp: &Xdp = ebpf.program(program).ok_or(Error::NoObject)?.try_into().map_err(failed)?;
+    let mut sum = 0;
+    for keys in keys.chunks(SWEEP_SESSIONS_MAX as usize) {
+        let packet: Vec<u8> = keys.iter().flat_map(FlowKey::to_bytes).collect();
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(&packet);
+        sum += xdp.test_run(options).map_err(failed)?.return_value;
+    }
+    Ok(sum)
+}
+
+/// Removes sessions, live or not, by their outbound keys; returns how many. Beside a controller
+/// that runs: the programs that remove sessions agree among themselves.
+pub fn flush(pins: &Pins, keys: &[FlowKey]) -> Result<u32, Error> {
+    let max_sessions = Pinned::open(pins, None)?.instance()?.max_sessions;
+    let ebpf = load::load(&mut load::loader(pins, max_sessions, LogLevel::Off))?;
+    run_on_keys(&ebpf, "flush", keys)
 }
 
 /// Removes an instance: programs, maps and folder. Waits so long for others that are changing it.
