@@ -81,8 +81,8 @@ pub fn compile(config: &Config, host: &Host) -> Result<(RuleTable, Vec<String>),
         config.rules.iter().map(|rule| compile_rule(rule, &host.outside, &mut warnings)).collect();
     let table = RuleTable {
         rules,
-        from: prefixes(config, &host.local, "from", |rule| &rule.from)?,
-        to: prefixes(config, &host.local, "to", |rule| &rule.to)?,
+        from: prefixes(config, &host.local, Side::From)?,
+        to: prefixes(config, &host.local, Side::To)?,
         subsets: subsets(config),
         settings: settings(config),
     };
@@ -151,13 +151,19 @@ fn compile_rule(
 fn prefixes(
     config: &Config,
     local: &[Ipv4Addr],
-    key: &'static str,
-    side: impl Fn(&config::Rule) -> &Vec<Selector>,
+    side: Side,
 ) -> Result<Vec<(Ipv4Net, RuleBits)>, TooManyPrefixes> {
     let mut points = BTreeSet::new();
-    for selector in config.rules.iter().flat_map(&side) {
-        // What is in `local-host` is in no other network, so each of these ends at its addresses.
-        if !matches!(selector, Selector::Prefix(_)) {
+    for (rule, selector) in
+        config.rules.iter().flat_map(|rule| side.of(rule).iter().map(move |one| (rule, one)))
+    {
+        // What is in `local-host` is in no other network, so each of these ends at its addresses;
+        // and some prefixes leave them out.
+        let ends_there = match selector {
+            Selector::Prefix(prefix) => leaves_local_out(side, rule, *prefix),
+            _ => true,
+        };
+        if ends_there {
             points.extend(local.iter().copied().map(Ipv4Net::from));
         }
         match selector {
@@ -175,16 +181,58 @@ fn prefixes(
     let rules_at = |point: &Ipv4Net| {
         let mut bits = RuleBits::EMPTY;
         for (position, rule) in config.rules.iter().enumerate() {
-            if side(rule).iter().any(|selector| holds(config, local, selector, point)) {
+            let holds = |selector| match selector {
+                Selector::Prefix(prefix) if leaves_local_out(side, rule, prefix) => {
+                    prefix.contains(point) && !is_local(local, point)
+                }
+                selector => holds(config, local, &selector, point),
+            };
+            if side.of(rule).iter().copied().any(holds) {
                 bits.insert(position as u32);
             }
         }
         bits
     };
     if points.len() > PREFIXES_PER_TABLE {
-        return Err(TooManyPrefixes { key, found: points.len() });
+        return Err(TooManyPrefixes { key: side.key(), found: points.len() });
     }
     Ok(points.iter().map(|point| (*point, rules_at(point))).collect())
+}
+
+/// Whether a prefix does not mean the machine's own addresses although it covers them. Their packets
+/// are translated by rules that say so: one for everybody's would break the answers of the
+/// gateway's own services.
+fn leaves_local_out(side: Side, rule: &config::Rule, prefix: Ipv4Net) -> bool {
+    let translates = matches!(rule.action, config::Action::Snat(_));
+    side == Side::From && translates && prefix.prefix_len() < 32
+}
+
+/// Whether a prefix is one of the machine's own addresses.
+fn is_local(local: &[Ipv4Addr], point: &Ipv4Net) -> bool {
+    point.prefix_len() == 32 && local.contains(&point.addr())
+}
+
+/// The two sides of a rule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Side {
+    From,
+    To,
+}
+
+impl Side {
+    const fn of(self, rule: &config::Rule) -> &Vec<Selector> {
+        match self {
+            Self::From => &rule.from,
+            Self::To => &rule.to,
+        }
+    }
+
+    const fn key(self) -> &'static str {
+        match self {
+            Self::From => "from",
+            Self::To => "to",
+        }
+    }
 }
 
 fn network(config: &Config, index: usize) -> &[Ipv4Net] {
@@ -193,7 +241,7 @@ fn network(config: &Config, index: usize) -> &[Ipv4Net] {
 
 /// Whether a selector covers the addresses of which `point` is the longest prefix.
 fn holds(config: &Config, local: &[Ipv4Addr], selector: &Selector, point: &Ipv4Net) -> bool {
-    let is_local = point.prefix_len() == 32 && local.contains(&point.addr());
+    let is_local = is_local(local, point);
     let in_network = |index| network(config, index).iter().any(|prefix| prefix.contains(point));
     match selector {
         Selector::Prefix(prefix) => prefix.contains(point),
@@ -414,6 +462,27 @@ mod tests {
         let (table, warnings) = compile(&config, &wan(&[[198, 51, 100, 1]])).unwrap();
         assert_eq!(table.rules[0].pools, []);
         assert!(warnings.iter().any(|warning| warning.contains("address_not_on_egress")));
+    }
+
+    #[test]
+    fn a_rule_for_everybody_translates_the_gateways_own_packets_only_if_it_says_so() {
+        let gateway = Ipv4Addr::new(203, 0, 113, 7);
+        let from = |from: &str| {
+            let rule = format!(
+                "[[rules]]\nname = \"r\"\nfrom = {from}\nto = [\"0.0.0.0/0\"]\n\
+                 action = \"snat\"\nsource = {{ addresses = [\"203.0.113.7\"] }}\n"
+            );
+            let host = Host { local: vec![gateway], ..wan(&[[203, 0, 113, 7]]) };
+            let (table, _) = compile(&parse(&rule), &host).unwrap();
+            let to = Ipv4Addr::new(8, 8, 8, 8);
+            [gateway, Ipv4Addr::new(203, 0, 113, 8)]
+                .map(|from| classify(&table, from, to, Subset::Tcp))
+        };
+        assert_eq!(from("[\"0.0.0.0/0\"]"), [Match::None, Match::Rule(0)]);
+        assert_eq!(from("[\"203.0.113.0/24\"]"), [Match::None, Match::Rule(0)]);
+        assert_eq!(from("[\"203.0.113.7\"]"), [Match::Rule(0), Match::None]);
+        assert_eq!(from("[\"local-host\"]"), [Match::Rule(0), Match::None]);
+        assert_eq!(from("[\"0.0.0.0/0\", \"local-host\"]"), [Match::Rule(0); 2]);
     }
 
     #[test]

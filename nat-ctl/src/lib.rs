@@ -4,6 +4,7 @@
 //! This is a library so that the tests can use its parts; it promises nothing to others.
 
 mod api;
+mod atomic_file;
 pub mod cli;
 mod clock;
 pub mod command;
@@ -14,6 +15,7 @@ pub mod datapath;
 mod desired;
 pub mod exit;
 pub mod host;
+pub mod lint;
 mod logging;
 pub mod output;
 pub mod plan;

@@ -81,10 +81,20 @@ const MAX_SESSIONS: &str = "limits.max_sessions";
 impl Plan {
     /// What it takes to get from one configuration to another.
     pub fn between(old: &Config, new: &Config) -> Self {
+        Self::of(old, new, None)
+    }
+
+    /// The same after somebody moved a rule: where two rules have changed places, one of them
+    /// moved, and this is the one.
+    pub fn after_moving(rule: &str, old: &Config, new: &Config) -> Self {
+        Self::of(old, new, Some(rule))
+    }
+
+    fn of(old: &Config, new: &Config, moved: Option<&str>) -> Self {
         let mut changes = Vec::new();
         interfaces(old, new, &mut changes);
         networks(old, new, &mut changes);
-        rules(old, new, &mut changes);
+        rules(old, new, moved, &mut changes);
         numbers(old, new, &mut changes);
         let live = |what: &What| !matches!(what, What::Setting(field) if field.key == MAX_SESSIONS);
         let changes = changes.into_iter().map(|what| Change { live: live(&what), what });
@@ -211,7 +221,7 @@ fn networks(old: &Config, new: &Config, changes: &mut Vec<What>) {
     }
 }
 
-fn rules(old: &Config, new: &Config, changes: &mut Vec<What>) {
+fn rules(old: &Config, new: &Config, moved: Option<&str>, changes: &mut Vec<What>) {
     let positions = |config: &Config| -> BTreeMap<String, usize> {
         config.rules.iter().map(|rule| rule.name.clone()).zip(0..).collect()
     };
@@ -223,7 +233,14 @@ fn rules(old: &Config, new: &Config, changes: &mut Vec<What>) {
     }
     let kept: Vec<usize> =
         new.rules.iter().filter_map(|rule| before.get(&rule.name).copied()).collect();
-    let unmoved = longest_rising(&kept);
+    let mut unmoved = longest_rising(&kept);
+    if let Some(moved) = moved.and_then(|moved| before.get(moved)) {
+        let others: Vec<usize> = kept.iter().copied().filter(|index| index != moved).collect();
+        let without = longest_rising(&others);
+        if without.len() == unmoved.len() {
+            unmoved = without;
+        }
+    }
     for (rule, position) in new.rules.iter().zip(1..) {
         let name = rule.name.clone();
         let Some(&index) = before.get(&rule.name) else {

@@ -1,7 +1,9 @@
 //! One file a command.
 mod apply;
+mod check;
 mod detach;
 mod flush;
+mod rules;
 mod run;
 mod sessions;
 mod start;
@@ -30,8 +32,8 @@ pub fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Detach => detach::run(global),
         Command::Attach(args) => run::attach(global, args),
         Command::Apply(args) => apply::run(global, args, out),
-        // Its arms are on their way: check, rules.
-        Command::Check(_) | Command::Rules(_) => Err(Failure::failed("not wired yet")),
+        Command::Check(args) => check::run(global, args, out),
+        Command::Rules(command) => rules::run(global, command, out),
     }
 }
 

@@ -71,6 +71,16 @@ impl<'t> Document<'t> {
         search(&self.tree, &exact, &mut Vec::new())
             .or_else(|| search(&self.tree, &around, &mut Vec::new()))
     }
+
+    /// The full name of what is at `span`: a key, or an element of `[[rules]]` and the like.
+    pub fn name_at(&self, span: &Span) -> Option<String> {
+        let element = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
+            let elements = value.get_ref().as_array()?;
+            let index = elements.iter().position(|element| element.span() == *span)?;
+            Some(format!("{}[{index}]", key.get_ref()))
+        };
+        self.tree.iter().find_map(element).or_else(|| Some(self.key_at(span)?.full_name()))
+    }
 }
 
 impl Key {
@@ -95,6 +105,19 @@ impl Key {
                 }
             }
         }
+    }
+
+    /// The key with those around it: `rules[0].from`.
+    pub fn full_name(&self) -> String {
+        let mut name = String::new();
+        for step in &self.path {
+            match step {
+                Step::Key(key) if name.is_empty() => name.push_str(key),
+                Step::Key(key) => name.extend([".", key]),
+                Step::Index(index) => name.push_str(&format!("[{index}]")),
+            }
+        }
+        name
     }
 
     pub fn is_top_level(&self) -> bool {
@@ -198,7 +221,7 @@ mod tests {
         let start = text.find(part).unwrap();
         let key = document.key_at(&(start..start + part.len())).unwrap();
         let place = document.place(key.span.start);
-        format!("{}{} {place}", key.name(), key.container())
+        format!("{}{} {place} {}", key.name(), key.container(), key.full_name())
     }
 
     #[test]
@@ -207,12 +230,15 @@ mod tests {
                     source = { addresses = [\"192.0.2.1\"] }\n[[rules]]\n  [rules.source]\n  \
                     pooling = 7\n[cooldown]\n";
         for (part, expected) in [
-            ("inside", "inside in [interfaces] nat.toml:2:1"),
-            ("\"lan0\"", "inside in [interfaces] nat.toml:2:1"),
-            ("\"a\"", "name in [[rules]] nat.toml:5:1"),
-            ("\"192.0.2.1\"", "addresses in `source` of [[rules]] nat.toml:6:12"),
-            ("7", "pooling in `source` of [[rules]] nat.toml:9:3"),
-            ("[cooldown]", "cooldown nat.toml:10:2"),
+            ("inside", "inside in [interfaces] nat.toml:2:1 interfaces.inside"),
+            ("\"lan0\"", "inside in [interfaces] nat.toml:2:1 interfaces.inside"),
+            ("\"a\"", "name in [[rules]] nat.toml:5:1 rules[0].name"),
+            (
+                "\"192.0.2.1\"",
+                "addresses in `source` of [[rules]] nat.toml:6:12 rules[0].source.addresses",
+            ),
+            ("7", "pooling in `source` of [[rules]] nat.toml:9:3 rules[1].source.pooling"),
+            ("[cooldown]", "cooldown nat.toml:10:2 cooldown"),
         ] {
             assert_eq!(key_of(text, part), expected);
         }
@@ -220,7 +246,7 @@ mod tests {
 
     #[test]
     fn an_implicit_table_is_not_taken_for_its_child() {
-        assert_eq!(key_of("[rules.source]\nx = 1", "rules"), "rules nat.toml:1:2");
+        assert_eq!(key_of("[rules.source]\nx = 1", "rules"), "rules nat.toml:1:2 rules");
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Diagnostic {
     /// What is wrong, with the key's name.
     pub message: String,
     pub place: Option<Place>,
+    /// The key it is about, with those around it: `rules[0].from`, counted from 0.
+    pub key: Option<String>,
     /// What to do about it.
     pub help: Option<String>,
 }

@@ -2,6 +2,7 @@
 
 use super::document::{Document, Span};
 use super::error::{ConfigError, Diagnostic, Place, Severity, Warning};
+use crate::output::text::sanitise;
 
 /// How many errors are worth showing. A file with more of them is not a configuration.
 const ERRORS_MAX: usize = 100;
@@ -25,7 +26,7 @@ impl<'d> Report<'d> {
 
     /// An error at a value.
     pub fn error(&mut self, at: &Span, message: impl Into<String>, help: impl Into<String>) {
-        self.push_error(at.start, |report| report.place(at), message, help);
+        self.push_error(at, |report| report.place(at), message, help);
     }
 
     /// An error at the key of a value: where the value itself is not what is wrong.
@@ -35,25 +36,26 @@ impl<'d> Report<'d> {
             let at = document.key_at(of).map_or(of.start, |key| key.span.start);
             Some(document.place(at))
         };
-        self.push_error(of.start, find, message, help);
+        self.push_error(of, find, message, help);
     }
 
     /// An error that is nowhere in particular, such as a missing table.
     pub fn error_in_file(&mut self, message: impl Into<String>, help: impl Into<String>) {
-        self.push_error(0, |report| Some(report.document?.whole()), message, help);
+        self.push_error(&(0..0), |report| Some(report.document?.whole()), message, help);
     }
 
     pub fn warn(&mut self, at: &Span, message: impl Into<String>, help: impl Into<String>) {
         if self.warnings.len() < WARNINGS_MAX {
             let place = self.place(at);
-            let warning = diagnostic(Severity::Warning, place, message.into(), help.into());
+            let warning =
+                diagnostic(Severity::Warning, place, self.key(at), message.into(), help.into());
             self.warnings.push((at.start, warning));
         }
     }
 
     pub fn warn_in_file(&mut self, message: impl Into<String>, help: impl Into<String>) {
         let place = self.document.map(Document::whole);
-        let warning = diagnostic(Severity::Warning, place, message.into(), help.into());
+        let warning = diagnostic(Severity::Warning, place, None, message.into(), help.into());
         self.warnings.push((0, warning));
     }
 
@@ -79,7 +81,7 @@ impl<'d> Report<'d> {
 
     fn push_error(
         &mut self,
-        offset: usize,
+        at: &Span,
         place: impl FnOnce(&Self) -> Option<Place>,
         message: impl Into<String>,
         help: impl Into<String>,
@@ -89,8 +91,14 @@ impl<'d> Report<'d> {
             return;
         }
         let place = place(self);
-        let error = diagnostic(Severity::Error, place, message.into(), help.into());
-        self.errors.push((offset, error));
+        let error = diagnostic(Severity::Error, place, self.key(at), message.into(), help.into());
+        self.errors.push((at.start, error));
+    }
+
+    /// The key at a place; none for the file as a whole.
+    fn key(&self, at: &Span) -> Option<String> {
+        let document = self.document.filter(|_| !at.is_empty())?;
+        document.name_at(at).map(|name| sanitise(&name).into_owned())
     }
 
     fn place(&self, at: &Span) -> Option<Place> {
@@ -101,9 +109,10 @@ impl<'d> Report<'d> {
 fn diagnostic(
     severity: Severity,
     place: Option<Place>,
+    key: Option<String>,
     message: String,
     help: String,
 ) -> Diagnostic {
     let help = if help.is_empty() { None } else { Some(help) };
-    Diagnostic { severity, message, place, help }
+    Diagnostic { severity, message, place, key, help }
 }

@@ -2,8 +2,10 @@
 mod namespace;
 mod network;
 pub mod preflight;
+mod snapshot;
 mod watch;
 
 pub use namespace::Namespace;
 pub use network::{Link, Network, routed_to};
+pub use snapshot::{LinkState, Route, Snapshot, Sysctls};
 pub use watch::Watch;

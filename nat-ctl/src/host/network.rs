@@ -122,7 +122,7 @@ async fn routes(handle: &Handle, index: u32) -> Result<Vec<Ipv4Net>, rtnetlink::
 }
 
 /// Asks the kernel, on a connection of its own.
-async fn ask<T>(
+pub(super) async fn ask<T>(
     question: impl AsyncFnOnce(&Handle) -> Result<T, rtnetlink::Error>,
 ) -> Result<T, Failure> {
     let failed = |cause: String| {

@@ -190,6 +190,15 @@ fn one_moved_rule_is_one_line() {
 }
 
 #[test]
+fn the_rule_that_was_moved_is_the_one_that_moved() {
+    let (old, new) = (ordered(&[0, 1, 2]), ordered(&[1, 0, 2]));
+    assert_eq!(Plan::after_moving("r0", &old, &new).to_string(), "> rule \"r0\" from 1 to 2");
+    assert_eq!(Plan::after_moving("r1", &old, &new).to_string(), "> rule \"r1\" from 2 to 1");
+    assert_eq!(Plan::after_moving("r2", &old, &new).len(), 1);
+    assert!(Plan::after_moving("r2", &old, &old).is_empty());
+}
+
+#[test]
 fn what_only_shifts_has_not_moved() {
     let plan = Plan::between(&ordered(&[0, 1, 2, 3]), &ordered(&[9, 0, 2, 3, 8]));
     let lines: Vec<_> = plan.to_string().lines().map(|line| line[..11].to_owned()).collect();

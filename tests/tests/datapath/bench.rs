@@ -138,7 +138,7 @@ impl Bench {
             addresses: vec![EXTERNAL, Ipv4Addr::new(203, 0, 113, 2)],
         };
         let (table, _) =
-            compile(&config, &Host { outside: vec![outside], local: Vec::new() }).unwrap();
+            compile(&config, &Host { outside: vec![outside], local: vec![EXTERNAL] }).unwrap();
         let config = ConfigText { name: "test.toml".to_owned(), text };
         table::apply(&mut self.maps(), &table, &config).unwrap();
     }

@@ -151,6 +151,21 @@ fn xdp_leaves_a_packet_whose_time_is_up_as_it_is() {
     assert_eq!(bench.entries(), 0);
 }
 
+/// The stack decides what becomes of frames for others and of packets for many.
+#[test]
+fn xdp_takes_only_what_is_for_this_host_and_for_one() {
+    let bench = Bench::new(INTERNET);
+    let mut for_another = frames::udp((CLIENT, 5000), (SERVER, 3478), b"x");
+    for_another[5] ^= 1;
+    let multicast = frames::udp((CLIENT, 5000), ([239, 255, 255, 250].into(), 1900), b"x");
+    let broadcast = frames::udp((CLIENT, 5000), ([255, 255, 255, 255].into(), 67), b"x");
+    for frame in [for_another, multicast, broadcast] {
+        let seen = bench.send(Hook::XdpInside, &frame);
+        assert_eq!((seen.verdict, &seen.frame), (Verdict::LeftUntouched, &frame));
+    }
+    assert_eq!(bench.entries(), 0);
+}
+
 /// A session of one hook serves the other: they are the same maps and stages.
 #[test]
 fn xdp_and_tc_share_sessions() {

@@ -153,6 +153,25 @@ fn unsolicited_packets_reach_the_gateway_but_not_the_inside() {
     assert_eq!(bench.send(Hook::TcIngress, &ping).verdict, Verdict::Unsolicited);
 }
 
+/// What may not go out by itself may not come in either.
+#[test]
+fn a_drop_rule_and_a_closed_default_are_closed_from_outside_too() {
+    let drop = r#"
+        [[rules]]
+        name = "closed"
+        from = ["10.77.0.0/24"]
+        to = ["0.0.0.0/0"]
+        action = "drop"
+    "#;
+    let frame = frames::udp((SERVER, 1), (CLIENT, 7), b"x");
+    for rules in [drop, "[defaults]\nunmatched = \"drop\"\n"] {
+        let bench = Bench::new(rules);
+        assert_eq!(bench.send(Hook::TcIngress, &frame).verdict, Verdict::Unsolicited);
+    }
+    let bench = Bench::new("");
+    assert_eq!(bench.send(Hook::TcIngress, &frame).verdict, Verdict::NoSession);
+}
+
 #[test]
 fn a_route_rule_lets_the_outside_in() {
     let rule = r#"
@@ -172,4 +191,7 @@ fn a_rule_for_everybody_does_not_lock_the_gateway_in() {
     let bench = Bench::new(&INTERNET.replace("10.77.0.0/24", "0.0.0.0/0"));
     let frame = frames::tcp((SERVER, 40000), (GATEWAY, 22), SYN, b"");
     assert_eq!(bench.send(Hook::TcIngress, &frame).verdict, Verdict::NoSession);
+    let answer = frames::tcp((GATEWAY, 22), (SERVER, 40000), SYN | frames::ACK, b"");
+    let seen = bench.send(Hook::TcEgress, &answer);
+    assert_eq!((seen.verdict, &seen.frame), (Verdict::Unmatched, &answer));
 }

@@ -1,5 +1,9 @@
 //! A data path that is there already: taken over, repaired, or refused.
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    io::{Read, Write},
+    time::{Duration, Instant},
+};
 
 use nat_tests::lab::{
     Offloads, Sniffer, process,
@@ -185,28 +189,31 @@ fn kill_minus_9_at_any_moment_leaves_the_old_or_the_new() {
     let (header, rules) = text.split_once("\n[[rules]]").unwrap();
     fs::write(&new, format!("{header}\n{filler}[[rules]]{rules}")).unwrap();
     let (old, new) = (old.to_str().unwrap(), new.to_str().unwrap());
+    // How long it takes undisturbed, on this machine, now.
+    let started = Instant::now();
+    assert!(gateway.nat.run(&["attach", "--config", old]).status.success());
+    let whole = started.elapsed();
 
     let mut states = [0, 0];
+    let mut in_force = 1;
     for moment in 0..moments {
-        let file = if moment % 2 == 0 { new } else { old };
+        // Away from what is in force.
+        let file = if in_force == 1 { new } else { old };
         let arguments: &[&str] = match moment % 3 {
             0 => &["run", "--config", file],
             1 => &["attach", "--config", file],
             _ => &["apply", file],
         };
+        // From before the first system call to after the last.
         let controller = gateway.nat.spawn(arguments);
-        // From before the first system call to after the last, in steps that are not round.
-        let microseconds =
-            u64::from(moment) * 600_000 / u64::from(moments) + u64::from(moment % 7) * 911;
-        std::thread::sleep(Duration::from_micros(microseconds));
+        std::thread::sleep(whole * (moment * 37 % 100) / 75);
         controller.kill();
 
-        // The old or the new, whole: the number of rules that are in force is one or the other.
-        let rules = gateway.nat.json(&["status"])["rules"].as_array().unwrap().len();
-        assert!(rules == 1 || rules == 201, "moment {moment}: {rules} rules");
-        states[usize::from(rules == 201)] += 1;
+        // The old or the new, whole: the number of rules in force is that of one or the other.
+        in_force = gateway.nat.json(&["status"])["rules"].as_array().unwrap().len();
+        assert!(in_force == 1 || in_force == 201, "moment {moment}: {in_force} rules");
+        states[usize::from(in_force == 201)] += 1;
         // And the connection goes on.
-        use std::io::{Read, Write};
         stream.write_all(b"ping").unwrap();
         let mut heard = [0; 4];
         server.read_exact(&mut heard).unwrap();
@@ -214,7 +221,8 @@ fn kill_minus_9_at_any_moment_leaves_the_old_or_the_new() {
         stream.read_exact(&mut heard).unwrap();
         assert_eq!(&heard, b"pong", "moment {moment}");
     }
-    println!("{} times one rule, {} times 201", states[0], states[1]);
+    println!("{} times one rule in force, {} times 201", states[0], states[1]);
+    assert!(states.iter().all(|times| *times > 0), "{states:?}: the moments were all too early");
     assert_eq!(gateway.sessions().len(), 1);
 
     // Detach, too: either it is still there, or it can be removed and made again.

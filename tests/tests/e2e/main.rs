@@ -7,5 +7,6 @@ mod gateway;
 mod lifecycle;
 mod neighbours;
 mod refusals;
+mod reload;
 mod traffic;
 mod untranslatable;

@@ -58,7 +58,7 @@ impl From<EditError> for Failure {
     fn from(error: EditError) -> Self {
         let failure = Self::usage(error.to_string());
         match error {
-            EditError::Config(error) => error.into(),
+            EditError::Config(error) => Self::from(error).with_help("nothing was changed"),
             EditError::NoSuchRule { nearest: Some(name), .. } => {
                 failure.with_help(format!("did you mean `{name}`?"))
             }
