@@ -41,7 +41,8 @@ pub struct Network {
 /// gateway's own 10.0.0.1 does in an `internal` of 10.0.0.0/8. So the longest prefix decides: the
 /// machine's is a /32. A rule whose `from` is `internal` is therefore for the clients; what the
 /// gateway itself sends from 10.0.0.1 is for rules that name `local-host`, as it is in Microsoft
-/// TMG. A prefix in `from` or `to` means what it says: every address in it, the machine's too.
+/// TMG. A prefix means every address in it, the machine's too, except in `from` of a `snat` rule:
+/// there only an address alone (a /32) means one of the machine's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selector {
     /// A prefix without host bits.

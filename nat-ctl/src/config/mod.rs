@@ -60,7 +60,7 @@ pub const ADDRESSES_MAX: usize = 64;
 pub const SESSIONS_MIN: u32 = 16;
 /// Most sessions that can be asked for.
 pub const SESSIONS_MAX: u32 = 1 << 24;
-/// Shortest timeout; the clock of sessions counts seconds.
+/// Shortest timeout: a deadline moves at most once a second.
 pub const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 /// Longest timeout: longer idle sessions would only fill the table.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -74,7 +74,7 @@ macro_rules! words {
 words! {
     /// Where packets are taken: the `hook` key.
     pub enum Hook {
-        /// XDP where the driver can, TC otherwise
+        /// TC in this version: it does everything, on every driver
         Auto = "auto",
         /// XDP, or refuse to start
         Xdp = "xdp",
@@ -90,7 +90,7 @@ words! {
         Tcp = "tcp",
         /// UDP
         Udp = "udp",
-        /// ICMP: echo, and errors about translated packets
+        /// ICMP echo
         Icmp = "icmp",
     }
 }

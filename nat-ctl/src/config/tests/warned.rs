@@ -67,6 +67,11 @@ fn local_host_is_apart() {
     };
     assert_eq!(all("[\"0.0.0.0/1\", \"128.0.0.0/1\"]"), 1);
     assert_eq!(all("[\"local-host\"]"), 1);
+    // Rules that translate leave the machine's own packets to those that name them.
+    let snat = good_with("[\"10.0.0.0/8\"]", "[\"0.0.0.0/0\"]").replace("external", "0.0.0.0/0");
+    let machine = "[[rules]]\nname = \"second\"\nfrom = [\"local-host\"]\nto = [\"8.8.8.8\"]\n\
+                   action = \"snat\"\nsource = { addresses = [\"203.0.113.1\"] }\n";
+    assert_eq!(warnings(&format!("{snat}{machine}")), [""; 0]);
     assert_eq!(all("[\"0.0.0.0/1\", \"external\"]"), 0);
 }
 

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use crate::config::checked::{Network, Rule, Selector};
+use crate::config::checked::{Action, Network, Rule, Selector};
 use crate::config::document::Span;
 use crate::config::report::Report;
 use crate::output::text::excerpt;
@@ -58,8 +58,9 @@ impl<'r> Reach<'r> {
     fn of(rule: &'r Rule, networks: &[Network], external: &AddressSet) -> Self {
         Self {
             rule,
-            from: Side::of(&rule.from, networks, external),
-            to: Side::of(&rule.to, networks, external),
+            // A prefix does not have the machine's own packets translated.
+            from: Side::of(&rule.from, networks, external, !matches!(rule.action, Action::Snat(_))),
+            to: Side::of(&rule.to, networks, external, true),
         }
     }
 
@@ -75,7 +76,12 @@ impl<'r> Reach<'r> {
 }
 
 impl Side {
-    fn of(selectors: &[Selector], networks: &[Network], external: &AddressSet) -> Self {
+    fn of(
+        selectors: &[Selector],
+        networks: &[Network],
+        external: &AddressSet,
+        prefixes_count: bool,
+    ) -> Self {
         let names_local_host = selectors.contains(&Selector::LocalHost);
         let prefixes = selectors.iter().filter_map(|selector| match selector {
             Selector::Prefix(prefix) => Some(prefix),
@@ -85,7 +91,7 @@ impl Side {
             addresses: AddressSet::of_selectors(selectors, networks, external),
             names_local_host,
             covers_local_host: names_local_host
-                || AddressSet::of_prefixes(prefixes).complement().0.is_empty(),
+                || (prefixes_count && AddressSet::of_prefixes(prefixes).complement().0.is_empty()),
         }
     }
 

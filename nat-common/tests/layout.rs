@@ -1,0 +1,80 @@
+//! The types in the maps have no padding: both sides of the kernel copy them as plain bytes, and a
+//! map key with bytes that nobody sets would be another key each time.
+use nat_common::{
+    flow::FlowKey,
+    instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
+    pool::{Pool, PoolKey},
+    rule::{PrefixKey, Rule, RuleBits},
+    session::Session,
+    settings::{Control, Settings},
+    stats::{Counter, RuleCounters},
+};
+
+/// Compares a type's size with the sum of its fields' sizes. Naming the fields of a whole pattern
+/// makes a new field fail to compile here.
+macro_rules! no_padding {
+    ($type:ident { $($field:ident),+ $(,)? }) => {
+        let sum = |value: &$type| {
+            let $type { $($field),+ } = value;
+            [$(size_of_val($field)),+].into_iter().sum::<usize>()
+        };
+        // SAFETY: integers and arrays of them, for which zero is a value.
+        let zero: $type = unsafe { std::mem::zeroed() };
+        assert_eq!(sum(&zero), size_of::<$type>(), stringify!($type));
+    };
+}
+
+#[test]
+fn types_in_maps_have_no_padding() {
+    no_padding!(ConfigInfo { bytes, name });
+    no_padding!(Control { generation, zero });
+    no_padding!(Counter { packets, bytes });
+    no_padding!(Instance {
+        netns_device,
+        netns_inode,
+        attached_ns,
+        heartbeat_ns,
+        max_sessions,
+        controller_pid,
+    });
+    no_padding!(Interface { name, role, hook, mac });
+    no_padding!(Pool { count, addresses });
+    no_padding!(PoolKey { generation, rule, ifindex });
+    no_padding!(PrefixKey { generation, address });
+    no_padding!(Rule { id, ports, action, pooling, zero });
+    no_padding!(RuleCounters {
+        sessions,
+        routed_packets,
+        dropped_packets,
+        ended_packets_out,
+        ended_packets_in,
+        ended_bytes_out,
+        ended_bytes_in,
+    });
+    no_padding!(Session {
+        check,
+        address,
+        port,
+        transport_delta,
+        header_delta,
+        seen,
+        lifetime,
+        rule,
+        zero,
+        deadline_ns,
+        refresh_ns,
+        created_ns,
+        packets,
+        bytes,
+    });
+    no_padding!(Settings { timeout_ns, unmatched, zero });
+}
+
+/// Fields that are private, and types that are one array.
+#[test]
+fn the_other_sizes_are_those_of_their_contents() {
+    assert_eq!(size_of::<FlowKey>(), 4 + 4 + 2 + 2 + 1 + 3);
+    assert_eq!(size_of::<ConfigChunk>(), 4096);
+    assert_eq!(size_of::<RuleBits>(), 128);
+    assert_eq!(size_of::<RuleName>(), 64);
+}
