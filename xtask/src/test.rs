@@ -28,6 +28,24 @@ pub fn test(options: &Options) -> Result<()> {
     result
 }
 
+/// The longest that each stage may take on a cold machine of two cores, in minutes. What takes longer
+/// has to get faster, or become a task of its own: CI as a whole has 45 minutes.
+const BUDGETS: [(&str, u64); 7] = [
+    ("set-up", 12),
+    ("format", 1),
+    ("clippy", 8),
+    ("clippy-ebpf", 3),
+    ("unit tests", 8),
+    ("build", 4),
+    ("end-to-end tests", 9),
+];
+
+fn budget(stage: &str) -> Duration {
+    let minutes =
+        BUDGETS.iter().find(|(name, _)| *name == stage).map_or(1, |(_, minutes)| *minutes);
+    Duration::from_secs(minutes * 60)
+}
+
 fn run_stages(options: &Options, stages: &mut Stages) -> Result<()> {
     // What --unprivileged leaves builds and passes on stable Rust alone.
     if !options.unprivileged {
@@ -133,6 +151,14 @@ impl Stages {
         eprintln!("\n== {name}");
         let start = Instant::now();
         let result = work();
+        // People may have slower machines; CI must not become slow unnoticed.
+        let over = env::var_os("CI").is_some() && start.elapsed() > budget(name);
+        let result = match result {
+            Ok(_) if over => {
+                Err(anyhow::anyhow!("it took longer than its {} s", budget(name).as_secs()))
+            }
+            result => result,
+        };
         match result {
             Ok(true) => self.done.push((name, Outcome::Passed(start.elapsed()))),
             Ok(false) => {}
@@ -173,6 +199,11 @@ mod tests {
             stages.done[..],
             [("good", Outcome::Passed(_)), ("bad", Outcome::Failed(_))]
         ));
+    }
+
+    #[test]
+    fn the_budgets_of_all_stages_are_that_of_ci() {
+        assert_eq!(BUDGETS.iter().map(|(_, minutes)| minutes).sum::<u64>(), 45);
     }
 
     #[test]
