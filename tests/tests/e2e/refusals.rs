@@ -58,19 +58,51 @@ fn loopback_has_no_ethernet_header_and_is_exit_4() {
     refused(&gateway, &gateway.nat, &config, 4, &["`lo` is not an Ethernet interface"]);
 }
 
+/// The program and a file, where everybody may read them, and somebody who may do nothing else.
+struct Nobody {
+    folder: tempfile::TempDir,
+}
+
+impl Nobody {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let binary = nat_tests::lab::nat_ctl::find_binary().unwrap();
+        std::fs::copy(binary, folder.path().join("nat-ctl")).unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        Self { folder }
+    }
+
+    fn run(&self, gateway: &Gateway, arguments: &[&str]) -> Finished {
+        let mut command = gateway.lab.gateway.command("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        command.arg(self.folder.path().join("nat-ctl")).args(arguments);
+        process::run(&mut command, LIMIT)
+    }
+}
+
 #[test]
 fn somebody_without_privileges_gets_exit_4() {
     let gateway = Gateway::new(Offloads::On);
-    // A place from which everybody may start it.
-    let binary = tempfile::tempdir().unwrap();
-    let nat_ctl = binary.path().join("nat-ctl");
-    std::fs::copy(nat_tests::lab::nat_ctl::find_binary().unwrap(), &nat_ctl).unwrap();
-    std::fs::set_permissions(binary.path(), Permissions::from_mode(0o755)).unwrap();
-    let mut command = gateway.lab.gateway.command("setpriv");
-    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&nat_ctl);
-    command.args(["run", "--inside", "lan0", "--outside", "wan0"]);
-    let finished = process::run(&mut command, LIMIT);
+    let finished = Nobody::new().run(&gateway, &["run", "--inside", "lan0", "--outside", "wan0"]);
     says_so(&finished, 4, &["not permitted", "CAP_BPF", "CAP_NET_ADMIN", "root"]);
+}
+
+/// The control socket is open to everybody; who may change what is decided by who they are.
+#[test]
+fn somebody_else_may_not_change_what_the_controller_does() {
+    let gateway = Gateway::new(Offloads::On);
+    let controller = gateway.start("tc", INTERNET);
+    let nobody = Nobody::new();
+    let file = nobody.folder.path().join("nat.toml");
+    std::fs::copy(gateway.config("tc", "[defaults]\nunmatched = \"drop\"\n"), &file).unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    let apply = ["--instance", gateway.nat.instance(), "apply", file.to_str().unwrap()];
+    for dry_run in [&[][..], &["--dry-run"]] {
+        let finished = nobody.run(&gateway, &[&apply[..], dry_run].concat());
+        says_so(&finished, 4, &["user 65534 may not change this instance"]);
+    }
+    assert_eq!(gateway.nat.json(&["status"])["rules"].as_array().unwrap().len(), 1);
+    assert!(!controller.log().contains("applied"), "{}", controller.log());
 }
 
 #[test]
