@@ -58,8 +58,15 @@ pub fn next_hop(
 /// discard it.
 #[inline(always)]
 pub fn forwarded(ctx: *mut c_void, packet: &Packet, ifindex: u32) -> bool {
+    // Multicast and the limited broadcast are not forwarded by routes, but a default route takes
+    // them.
+    if !packet.destination.is_unicast() {
+        return false;
+    }
     let mut fib = question(packet, packet.destination, ifindex);
-    ask(ctx, &mut fib, BPF_FIB_LOOKUP_SKIP_NEIGH) == BPF_FIB_LKUP_RET_SUCCESS
+    let outcome = ask(ctx, &mut fib, BPF_FIB_LOOKUP_SKIP_NEIGH);
+    // One that is too long for the next link is fragmented, if its sender allows that.
+    outcome == BPF_FIB_LKUP_RET_SUCCESS || outcome == BPF_FIB_LKUP_RET_FRAG_NEEDED
 }
 
 #[inline(always)]

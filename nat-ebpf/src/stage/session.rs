@@ -107,14 +107,15 @@ fn tcp_event(live: &Live, direction: Direction, key: &FlowKey, flags: tcp::Flags
         return;
     };
     // Both sides may send their FIN at once, on two CPUs: write, pass a barrier, then read, so
-    // that at least one of them sees both. (Whether a SYN finds the connection closing does not
-    // depend on that SYN having been noted.)
-    let seen = entry.seen().with(flags.events());
-    entry.set_seen(seen);
+    // that at least one of them sees both.
+    let before = entry.seen();
+    let noted = before.with(flags.events());
+    entry.set_seen(noted);
     entry.barrier();
     let other_seen = other.seen();
-    let change = session::tcp_event(direction, flags, seen, other_seen);
-    if change.other_seen != other_seen {
+    let change = session::tcp_event(direction, flags, before, other_seen);
+    // The connection starts over, perhaps with nothing heard from the other side yet.
+    if change.seen != noted || change.other_seen != other_seen {
         entry.set_seen(change.seen);
         other.set_seen(change.other_seen);
     }

@@ -2,12 +2,15 @@
 //! clock that the tests move. Frames are built and checked by etherparse.
 #![expect(clippy::unwrap_used, reason = "a test that cannot do what it says has failed")]
 
-mod bench;
+#[path = "../common/mod.rs"]
+#[expect(dead_code, reason = "every test of layer 2 uses a part of it")]
+mod common;
 mod expiry;
 mod fields;
-mod frames;
 mod hostile;
 mod resources;
 mod rules;
 mod tcp;
 mod verifier;
+
+use common::{bench, frames};

@@ -153,6 +153,29 @@ fn unsolicited_packets_reach_the_gateway_but_not_the_inside() {
     assert_eq!(bench.send(Hook::TcIngress, &ping).verdict, Verdict::Unsolicited);
 }
 
+/// The stack fragments what is too long for the inside and may be fragmented.
+#[test]
+fn length_opens_no_way_in() {
+    let bench = Bench::new(INTERNET);
+    // Longer than the inside's 1500, as from an outside with jumbo frames.
+    let frame = frames::udp((SERVER, 1), (CLIENT, 7), &[0; 1600]);
+    assert_eq!(bench.send(Hook::TcIngress, &frame).verdict, Verdict::Unsolicited);
+}
+
+/// Routing protocols, DHCP, mDNS: the stack takes them in, whatever the default route says.
+#[test]
+fn what_is_for_many_is_not_unsolicited() {
+    let everybody = INTERNET.replace("10.77.0.0/24", "0.0.0.0/0");
+    for rules in [&everybody, "[defaults]\nunmatched = \"drop\"\n"] {
+        let bench = Bench::new(rules);
+        for to in [[224, 0, 0, 5], [224, 0, 0, 251], [255, 255, 255, 255]] {
+            let frame = frames::udp((SERVER, 67), (to.into(), 68), b"x");
+            let seen = bench.send(Hook::TcIngress, &frame);
+            assert_eq!((seen.verdict, &seen.frame), (Verdict::NoSession, &frame), "{to:?}");
+        }
+    }
+}
+
 /// What may not go out by itself may not come in either.
 #[test]
 fn a_drop_rule_and_a_closed_default_are_closed_from_outside_too() {

@@ -126,3 +126,25 @@ fn a_client_that_uses_its_port_again_starts_over_on_the_same_mapping() {
         assert_eq!(connection.bench.entries(), 1);
     }
 }
+
+/// The same when the server has not said a word yet.
+#[test]
+fn a_client_that_gives_up_and_tries_again_gets_a_connection_that_lasts() {
+    for hooks in BOTH {
+        let connection = Connection::open(hooks);
+        assert!(connection.client_sends(RST) && connection.client_sends(SYN));
+        assert_eq!(connection.state(), "opening");
+        assert!(connection.server_sends(SYN | ACK) && connection.client_sends(ACK));
+        assert_eq!(connection.state(), "established");
+    }
+}
+
+/// A segment that no sender means does not open what it closes.
+#[test]
+fn a_fin_that_closes_does_not_start_over_by_its_own_syn() {
+    for hooks in BOTH {
+        let connection = Connection::established(hooks);
+        assert!(connection.server_sends(FIN | ACK) && connection.client_sends(SYN | FIN));
+        assert_eq!(connection.state(), "closing");
+    }
+}

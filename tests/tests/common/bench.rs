@@ -1,5 +1,5 @@
 //! The loaded programs, a rule table, and a clock to move.
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use super::frames;
 use aya::{
@@ -8,7 +8,9 @@ use aya::{
     programs::{Program, TestRun, TestRunOptions},
 };
 use nat_common::{
+    flow::FlowKey,
     instance::{self, HookMode, Instance, Role, stored},
+    limits::SWEEP_SESSIONS_MAX,
     stats::{Counter, Hook},
     verdict::{Fate, Verdict},
 };
@@ -28,7 +30,13 @@ use nat_ctl::{
     },
     session::{SessionView, views},
 };
-use nat_tests::lab::{BpfFs, Lab, Offloads, process, topology::EXTERNAL};
+use nat_tests::lab::{
+    BpfFs, Lab, Offloads, process,
+    topology::{EXTERNAL, INSIDE},
+};
+
+/// The gateway's second external address.
+pub const EXTERNAL2: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 
 /// The rule of most tests.
 pub const INTERNET: &str = r#"
@@ -60,14 +68,22 @@ pub struct Seen {
     pub frame: Vec<u8>,
 }
 
+/// The link-layer address of every neighbour.
+pub const NEIGHBOUR: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
+
 /// See the module. Dropping it leaves nothing behind.
 pub struct Bench {
-    lab: Lab,
+    lab: Arc<Lab>,
     _bpffs: BpfFs,
     pins: Pins,
     ebpf: Ebpf,
     now_ns: u64,
+    /// Indices of the inside and the outside interface.
+    devices: (u32, u32),
 }
+
+/// Room for a frame that a program returns.
+const OUTPUT_BYTES: usize = 4096;
 
 /// Return codes of the programs: include/uapi/linux/bpf.h and pkt_cls.h.
 mod code {
@@ -89,12 +105,13 @@ impl Bench {
     /// The programs, with no rules yet.
     pub fn without_rules(max_sessions: u32) -> Self {
         let lab = Lab::new(Offloads::On);
-        for (device, neighbour) in [("lan0", "10.77.0.2"), ("wan0", "203.0.113.10")] {
-            let batch = format!(
-                "neigh replace {neighbour} dev {device} lladdr 02:00:00:00:00:99 nud permanent\n"
-            );
-            process::ip(&lab.gateway, &batch);
-        }
+        neighbour_at(&lab, "lan0", "10.77.0.2");
+        neighbour_at(&lab, "wan0", "203.0.113.10");
+        Self::in_lab(Arc::new(lab), max_sessions)
+    }
+
+    /// The programs in a laboratory that was built to order. With no rules yet.
+    pub fn in_lab(lab: Arc<Lab>, max_sessions: u32) -> Self {
         let bpffs = BpfFs::new();
         let pins = Pins::new(&bpffs.path(), "bench").unwrap();
         let lock = pins.lock(Duration::ZERO).unwrap();
@@ -113,17 +130,21 @@ impl Bench {
         };
         Maps::open_new(&making, max_sessions).unwrap().instance.set(0, instance, 0).unwrap();
         pins.made(&lock).unwrap();
-        let mut bench = Self { lab, _bpffs: bpffs, pins, ebpf, now_ns: 0 };
+        let index = |name: &'static str| nix::net::if_::if_nametoindex(name).unwrap();
+        let devices = lab.gateway.enter(|| (index("lan0"), index("wan0")));
+        let mut bench = Self { lab, _bpffs: bpffs, pins, ebpf, now_ns: 0, devices };
         bench.advance(Duration::from_secs(1000));
         let mut maps = bench.maps();
-        for (name, role) in [("lan0", Role::Inside), ("wan0", Role::Outside)] {
+        for (name, index, role) in
+            [("lan0", devices.0, Role::Inside), ("wan0", devices.1, Role::Outside)]
+        {
             let interface = instance::Interface {
                 name: stored(name).unwrap(),
                 role: role as u8,
                 hook: HookMode::Tc as u8,
                 mac: frames::GATEWAY_MAC,
             };
-            maps.interfaces.insert(bench.index(name), interface, 0).unwrap();
+            maps.interfaces.insert(index, interface, 0).unwrap();
         }
         bench
     }
@@ -133,23 +154,24 @@ impl Bench {
         let text = format!("[interfaces]\ninside = [\"lan0\"]\noutside = [\"wan0\"]\n{rules}");
         let config = Config::parse(&text, "test.toml").unwrap();
         let outside = OutsideInterface {
-            index: self.index("wan0"),
+            index: self.devices.1,
             name: "wan0".to_owned(),
-            addresses: vec![EXTERNAL, Ipv4Addr::new(203, 0, 113, 2)],
+            addresses: vec![EXTERNAL, EXTERNAL2],
         };
-        let (table, _) =
-            compile(&config, &Host { outside: vec![outside], local: vec![EXTERNAL] }).unwrap();
+        let local = vec![INSIDE, EXTERNAL, EXTERNAL2];
+        let (table, _) = compile(&config, &Host { outside: vec![outside], local }).unwrap();
         let config = ConfigText { name: "test.toml".to_owned(), text };
         table::apply(&mut self.maps(), &table, &config).unwrap();
     }
 
-    fn maps(&self) -> Maps {
+    /// The maps, opened anew.
+    pub fn maps(&self) -> Maps {
         Maps::open(&self.pins).unwrap()
     }
 
-    fn index(&self, interface: &str) -> u32 {
-        let name = interface.to_owned();
-        self.lab.gateway.enter(move || nix::net::if_::if_nametoindex(name.as_str()).unwrap())
+    /// The data path's time.
+    pub fn now_ns(&self) -> u64 {
+        self.now_ns
     }
 
     /// Moves the data path's clock.
@@ -184,12 +206,19 @@ impl Bench {
     }
 
     /// Runs the sweep program over every outbound key.
-    pub fn sweep(&mut self) -> u32 {
+    pub fn sweep(&self) -> u32 {
         let pairs = self.state().sessions().unwrap();
+        let keys: Vec<FlowKey> = pairs.iter().map(|pair| pair.key).collect();
+        self.lab.gateway.enter(|| self.with_keys_here("sweep", &keys))
+    }
+
+    /// Runs `sweep` or `flush` over these keys, for a thread in the gateway's namespace. Returns
+    /// how many sessions have ended.
+    pub fn with_keys_here(&self, program: &str, keys: &[FlowKey]) -> u32 {
         let mut ended = 0;
-        for chunk in pairs.chunks(64) {
-            let packet: Vec<u8> = chunk.iter().flat_map(|pair| pair.key.to_bytes()).collect();
-            ended += self.run("sweep", &packet, None).0;
+        for chunk in keys.chunks(SWEEP_SESSIONS_MAX as usize) {
+            let packet: Vec<u8> = chunk.iter().flat_map(FlowKey::to_bytes).collect();
+            ended += self.run_here(program, &packet, None, &mut Vec::new());
         }
         ended
     }
@@ -198,7 +227,7 @@ impl Bench {
     /// and that the return code is the verdict's.
     pub fn send(&self, hook: Hook, frame: &[u8]) -> Seen {
         let before = self.counters();
-        let (code, frame) = self.run(hook.name(), frame, Some(hook));
+        let (code, frame) = self.run(hook, frame);
         let after = self.counters();
         let changed: Vec<_> = after.iter().filter(|state| !before.contains(state)).collect();
         let [&counted] = changed[..] else { panic!("not one verdict was counted: {changed:?}") };
@@ -208,14 +237,7 @@ impl Bench {
             .map_or(Counter::default(), |state| state.counter);
         assert_eq!(counted.hook, hook);
         assert_eq!(counted.counter.packets, old.packets + 1, "{counted:?}");
-        let expected = match (hook, counted.verdict.fate()) {
-            (Hook::XdpInside | Hook::XdpOutside, Fate::Translated) => code::XDP_REDIRECT,
-            (Hook::XdpInside | Hook::XdpOutside, Fate::Dropped) => code::XDP_DROP,
-            (Hook::XdpInside | Hook::XdpOutside, _) => code::XDP_PASS,
-            (Hook::TcEgress | Hook::TcIngress, Fate::Dropped) => code::TC_ACT_SHOT,
-            (Hook::TcEgress | Hook::TcIngress, _) => code::TC_ACT_UNSPEC,
-        };
-        assert_eq!(code, expected, "{counted:?}");
+        assert_eq!(code, return_code(hook, counted.verdict), "{counted:?}");
         Seen { verdict: counted.verdict, frame }
     }
 
@@ -223,31 +245,48 @@ impl Bench {
         self.state().verdicts().unwrap()
     }
 
-    fn run(&self, program: &str, frame: &[u8], hook: Option<Hook>) -> (u32, Vec<u8>) {
-        let program = self.ebpf.program(program).unwrap();
-        let context = hook.map(|hook| self.context(hook, frame.len()));
-        self.lab.gateway.enter(move || {
-            let mut out = vec![0; 4096];
-            let mut options = TestRunOptions::new();
-            options.data_in = Some(frame);
-            options.data_out = Some(&mut out);
-            options.ctx_in = context.as_deref();
-            let result = match program {
-                Program::Xdp(program) => program.test_run(options),
-                Program::SchedClassifier(program) => program.test_run(options),
-                other => panic!("no packet program: {other:?}"),
-            };
-            let result = result.unwrap();
-            out.truncate(result.data_size_out as usize);
-            (result.return_value, out)
-        })
+    fn run(&self, hook: Hook, frame: &[u8]) -> (u32, Vec<u8>) {
+        let mut out = Vec::new();
+        let code = self.lab.gateway.enter(|| self.send_here(hook, 0, frame, &mut out));
+        (code, out)
+    }
+
+    /// Shows a frame to the program of a hook, as a super-frame if it has segments. For a thread in
+    /// the gateway's namespace; several may do it at once. Returns the program's return code, and
+    /// the frame in `out`.
+    pub fn send_here(&self, hook: Hook, segments: u16, frame: &[u8], out: &mut Vec<u8>) -> u32 {
+        let context = self.context(hook, frame.len(), segments);
+        self.run_here(hook.name(), frame, Some(&context), out)
+    }
+
+    fn run_here(
+        &self,
+        program: &str,
+        frame: &[u8],
+        context: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) -> u32 {
+        *out = vec![0; OUTPUT_BYTES];
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        options.data_out = Some(out);
+        options.ctx_in = context;
+        let result = match self.ebpf.program(program).unwrap() {
+            Program::Xdp(program) => program.test_run(options),
+            Program::SchedClassifier(program) => program.test_run(options),
+            other => panic!("no packet program: {other:?}"),
+        };
+        let result = result.unwrap();
+        out.truncate(result.data_size_out as usize);
+        result.return_value
     }
 
     /// `struct xdp_md` or `struct __sk_buff` (include/uapi/linux/bpf.h) as a hook's packets have it.
-    fn context(&self, hook: Hook, length: usize) -> Vec<u8> {
+    fn context(&self, hook: Hook, length: usize, segments: u16) -> Vec<u8> {
+        let (inside, outside) = self.devices;
         let device = match hook {
-            Hook::XdpInside => self.index("lan0"),
-            Hook::XdpOutside | Hook::TcEgress | Hook::TcIngress => self.index("wan0"),
+            Hook::XdpInside => inside,
+            Hook::XdpOutside | Hook::TcEgress | Hook::TcIngress => outside,
         };
         let mut context = match hook {
             Hook::XdpInside | Hook::XdpOutside => vec![0; 24],
@@ -264,8 +303,27 @@ impl Bench {
             Hook::TcEgress | Hook::TcIngress => {
                 put(36, device); // ingress_ifindex
                 put(40, device); // ifindex
+                put(164, u32::from(segments)); // gso_segs
             }
         }
         context
     }
+}
+
+/// What a program returns for a verdict.
+pub fn return_code(hook: Hook, verdict: Verdict) -> u32 {
+    match (hook, verdict.fate()) {
+        (Hook::XdpInside | Hook::XdpOutside, Fate::Translated) => code::XDP_REDIRECT,
+        (Hook::XdpInside | Hook::XdpOutside, Fate::Dropped) => code::XDP_DROP,
+        (Hook::XdpInside | Hook::XdpOutside, _) => code::XDP_PASS,
+        (Hook::TcEgress | Hook::TcIngress, Fate::Dropped) => code::TC_ACT_SHOT,
+        (Hook::TcEgress | Hook::TcIngress, _) => code::TC_ACT_UNSPEC,
+    }
+}
+
+/// Makes an address a known neighbour, at [`NEIGHBOUR`].
+pub fn neighbour_at(lab: &Lab, device: &str, address: &str) {
+    let mac = NEIGHBOUR.map(|byte| format!("{byte:02x}")).join(":");
+    let batch = format!("neigh replace {address} dev {device} lladdr {mac} nud permanent\n");
+    process::ip(&lab.gateway, &batch);
 }

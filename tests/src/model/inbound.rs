@@ -1,0 +1,69 @@
+//! A packet's way in.
+use nat_common::{flow::Direction, instance::Role, verdict::Verdict};
+
+use super::{
+    Model, Outcome, Sent, early,
+    flow::Flow,
+    outbound::leave_unusual,
+    packet::{self, Packet},
+    rewrite,
+    rules::{Action, Ruling},
+};
+
+impl Model {
+    pub(super) fn inbound(&mut self, sent: Sent<'_>) -> Outcome {
+        match self.way_in(sent) {
+            Ok(outcome) => outcome,
+            Err(verdict) => self.unchanged(sent, verdict),
+        }
+    }
+
+    fn way_in(&mut self, sent: Sent<'_>) -> Result<Outcome, Verdict> {
+        let packet = packet::read(sent.frame)?;
+        if early(sent.hook) {
+            leave_unusual(&self.host, sent.frame, &packet)?;
+        }
+        let Some(flow) = self.owner(&packet) else {
+            return Err(self.without_session_in(sent, &packet));
+        };
+        let hop = if early(sent.hook) {
+            let length = packet.total_length;
+            Some(self.host.next_hop(flow.local.0, length, Role::Inside)?)
+        } else {
+            None
+        };
+        self.prolong(&flow, Direction::Inbound, &packet, sent)?;
+        let frame = rewrite::destination(sent.frame, &packet, flow.local, hop);
+        let verdict = self.count(sent, Verdict::TranslatedIn);
+        Ok(Outcome { verdict, frame })
+    }
+
+    /// The live session of a packet from outside.
+    fn owner(&mut self, packet: &Packet) -> Option<Flow> {
+        let flow = self.sessions.claimant(&packet.inbound_flow()?)?;
+        self.look_up(&flow, Direction::Inbound);
+        let live = self.sessions.get(&flow)?.live(self.now_ns);
+        live.then_some(flow)
+    }
+
+    /// Invariant 3: what is not for the gateway itself goes on only if the flow that it pretends to
+    /// answer would have passed as it is.
+    fn without_session_in(&self, sent: Sent<'_>, packet: &Packet) -> Verdict {
+        if early(sent.hook) || !self.host.forwards(packet.destination) {
+            return Verdict::NoSession;
+        }
+        let Some(table) = &self.table else {
+            return Verdict::Unsolicited;
+        };
+        let (source, destination) = (packet.destination, packet.source);
+        let passes = match table.ruling(&self.host, source, destination, packet.protocol) {
+            Ruling::Rule(position) => {
+                let rule = table.rules.get(position);
+                rule.is_some_and(|rule| matches!(rule.action, Action::Route))
+            }
+            Ruling::OnlyProtocolDiffers => false,
+            Ruling::Nothing => !table.unmatched_drop,
+        };
+        if passes { Verdict::NoSession } else { Verdict::Unsolicited }
+    }
+}

@@ -1,0 +1,165 @@
+//! A packet's way out.
+use nat_common::{flow::Direction, instance::Role, verdict::Verdict};
+
+use super::{
+    Expected, Model, Opening, Outcome, Sent,
+    counters::Weight,
+    early,
+    flow::{Flow, Protocol},
+    host::{Hop, Host, one_host},
+    packet::{self, Content, Packet, tcp_flags},
+    rewrite,
+    rules::{Action, Ruling},
+};
+
+impl Model {
+    pub(super) fn outbound(&mut self, sent: Sent<'_>) -> Expected {
+        match self.way_out(sent) {
+            Ok(expected) => expected,
+            Err(verdict) => Expected::Certain(self.unchanged(sent, verdict)),
+        }
+    }
+
+    fn way_out(&mut self, sent: Sent<'_>) -> Result<Expected, Verdict> {
+        let packet = packet::read(sent.frame)?;
+        let flow = packet.outbound_flow();
+        let hop = self.early_out(sent, &packet, flow.ok())?;
+        let Some(flow) = flow.ok().filter(|flow| self.lives(flow)) else {
+            return self.without_session_out(sent, &packet, flow, hop);
+        };
+        let external = self.prolong(&flow, Direction::Outbound, &packet, sent)?;
+        let frame = rewrite::source(sent.frame, &packet, external, hop);
+        let verdict = self.count(sent, Verdict::TranslatedOut);
+        Ok(Expected::Certain(Outcome { verdict, frame }))
+    }
+
+    /// What happens before anything is changed: an early hook leaves the unusual to the stack and
+    /// has to find the next hop.
+    fn early_out(
+        &mut self,
+        sent: Sent<'_>,
+        packet: &Packet,
+        flow: Option<Flow>,
+    ) -> Result<Option<Hop>, Verdict> {
+        if early(sent.hook) {
+            leave_unusual(&self.host, sent.frame, packet)?;
+        }
+        if let Some(flow) = flow {
+            self.look_up(&flow, Direction::Outbound);
+        }
+        if !early(sent.hook) {
+            return Ok(None);
+        }
+        let length = packet.total_length;
+        self.host.next_hop(packet.destination, length, Role::Outside).map(Some)
+    }
+
+    fn without_session_out(
+        &mut self,
+        sent: Sent<'_>,
+        packet: &Packet,
+        flow: Result<Flow, Verdict>,
+        hop: Option<Hop>,
+    ) -> Result<Expected, Verdict> {
+        let table = self.table.as_ref().ok_or(Verdict::NotConfigured)?;
+        let ruling = table.ruling(&self.host, packet.source, packet.destination, packet.protocol);
+        let rule = match ruling {
+            Ruling::Rule(position) => table.rules.get(position).cloned(),
+            Ruling::OnlyProtocolDiffers => return Err(Verdict::ProtocolNotCovered),
+            Ruling::Nothing if table.unmatched_drop => return Err(Verdict::UnmatchedDrop),
+            Ruling::Nothing => return Err(Verdict::Unmatched),
+        };
+        let rule = rule.ok_or(Verdict::NotConfigured)?;
+        let weight = Weight::of(sent);
+        let verdict = match rule.action {
+            // What XDP passes on is counted with the rule when TC sees it.
+            Action::Route if early(sent.hook) => return Err(Verdict::Routed),
+            Action::Route => Verdict::Routed,
+            Action::Drop => Verdict::RuleDrop,
+            Action::Snat(snat) => match self.may_open(packet, flow) {
+                Ok(flow) => {
+                    let mut addresses = snat.addresses.clone();
+                    addresses.retain(|address| self.host.outside_has(*address));
+                    if addresses.is_empty() {
+                        Verdict::AddressNotOnEgress
+                    } else {
+                        let rule = rule.name;
+                        let packet = *packet;
+                        let frame = sent.frame.to_vec();
+                        let Sent { hook, segments, .. } = sent;
+                        let opening = Opening {
+                            hook,
+                            frame,
+                            segments,
+                            packet,
+                            flow,
+                            rule,
+                            snat,
+                            addresses,
+                            hop,
+                        };
+                        return Ok(Expected::Opens(Box::new(opening)));
+                    }
+                }
+                Err(verdict) => verdict,
+            },
+        };
+        self.counters.refused(&rule.name, verdict, weight);
+        Err(verdict)
+    }
+
+    /// Whether a covered packet may make a session. An ended one of the same flow is out of the way
+    /// then.
+    fn may_open(&mut self, packet: &Packet, flow: Result<Flow, Verdict>) -> Result<Flow, Verdict> {
+        let flow = flow?;
+        self.end(&flow);
+        let flags = packet.flags() & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST);
+        if flow.protocol == Protocol::Tcp && flags != tcp_flags::SYN {
+            return Err(Verdict::TcpWithoutSyn);
+        }
+        Ok(flow)
+    }
+
+    fn lives(&self, flow: &Flow) -> bool {
+        self.sessions.get(flow).is_some_and(|session| session.live(self.now_ns))
+    }
+
+    pub(super) fn look_up(&mut self, flow: &Flow, direction: Direction) {
+        let now_ns = self.now_ns;
+        if let Some(session) = self.sessions.get_mut(flow) {
+            session.look_up(direction, now_ns);
+        }
+    }
+
+    /// A packet of a live session passes; returns the external endpoint.
+    pub(super) fn prolong(
+        &mut self,
+        flow: &Flow,
+        direction: Direction,
+        packet: &Packet,
+        sent: Sent<'_>,
+    ) -> Result<super::flow::Endpoint, Verdict> {
+        let timeouts = self.table.as_ref().ok_or(Verdict::NotConfigured)?.timeouts;
+        let session = self.sessions.get_mut(flow).ok_or(Verdict::NoSession)?;
+        session.touch(direction, packet.flags(), Weight::of(sent), self.now_ns, &timeouts);
+        Ok(session.external)
+    }
+}
+
+/// What an early hook leaves to the stack, whatever it belongs to.
+pub(super) fn leave_unusual(host: &Host, frame: &[u8], packet: &Packet) -> Result<(), Verdict> {
+    // For others, or for many.
+    if !frame.starts_with(&host.link_address) || !one_host(packet.destination) {
+        return Err(Verdict::LeftUntouched);
+    }
+    if packet.has_options {
+        return Err(Verdict::LeftOptions);
+    }
+    if packet.ttl <= 1 {
+        return Err(Verdict::LeftTtl);
+    }
+    match packet.content {
+        Content::Other(_) => Err(Verdict::LeftUntranslatable),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,123 @@
+//! The rule table: ordered, the first match wins.
+use std::net::Ipv4Addr;
+
+use super::{flow::Protocol, host::Host};
+
+/// A rule table and what else a configuration sets.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub rules: Vec<Rule>,
+    /// Whether what no rule matches is dropped.
+    pub unmatched_drop: bool,
+    pub timeouts: Timeouts,
+}
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub name: String,
+    pub from: Vec<Prefix>,
+    pub to: Vec<Prefix>,
+    pub action: Action,
+}
+
+#[derive(Clone, Debug)]
+pub enum Action {
+    Route,
+    Drop,
+    Snat(Snat),
+}
+
+/// How a rule translates.
+#[derive(Clone, Debug)]
+pub struct Snat {
+    pub protocols: Vec<Protocol>,
+    /// As configured; those that the egress interface does not have are not used.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Whether every session gets an address of its own choice, rather than every client.
+    pub random: bool,
+    /// First and last external port.
+    pub ports: (u16, u16),
+}
+
+/// Idle times in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    pub tcp_opening: u64,
+    pub tcp_established: u64,
+    pub tcp_closing: u64,
+    pub udp: u64,
+    pub udp_dns: u64,
+    pub icmp: u64,
+}
+
+/// A block of addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Prefix {
+    pub address: Ipv4Addr,
+    pub length: u8,
+}
+
+impl Prefix {
+    #[must_use]
+    pub const fn new(address: [u8; 4], length: u8) -> Self {
+        let [a, b, c, d] = address;
+        Self { address: Ipv4Addr::new(a, b, c, d), length }
+    }
+
+    #[must_use]
+    pub fn holds(&self, address: Ipv4Addr) -> bool {
+        let host_bits = 32 - u32::from(self.length);
+        let network = |address: Ipv4Addr| u64::from(u32::from(address)) >> host_bits;
+        network(self.address) == network(address)
+    }
+}
+
+/// What a table says of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ruling {
+    /// The rule at this position.
+    Rule(usize),
+    /// A `snat` rule covers the addresses, but neither it nor a later rule takes the protocol.
+    OnlyProtocolDiffers,
+    Nothing,
+}
+
+impl Rule {
+    /// Whether `from` covers an address. A `snat` rule means the gateway's own only where it names
+    /// one of them by itself: a rule for everybody must not translate its services' answers.
+    fn is_from(&self, host: &Host, source: Ipv4Addr) -> bool {
+        let spares_own = matches!(self.action, Action::Snat(_)) && host.has(source);
+        self.from.iter().any(|from| from.holds(source) && (from.length == 32 || !spares_own))
+    }
+}
+
+impl Table {
+    /// Reads the rules in order.
+    #[must_use]
+    pub fn ruling(
+        &self,
+        host: &Host,
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        protocol: u8,
+    ) -> Ruling {
+        let mut covered = false;
+        for (position, rule) in self.rules.iter().enumerate() {
+            if !rule.is_from(host, source) || !rule.to.iter().any(|to| to.holds(destination)) {
+                continue;
+            }
+            match &rule.action {
+                Action::Route | Action::Drop => return Ruling::Rule(position),
+                Action::Snat(snat) => {
+                    let protocol = Protocol::from_number(protocol);
+                    if protocol.is_some_and(|protocol| snat.protocols.contains(&protocol)) {
+                        return Ruling::Rule(position);
+                    }
+                    covered = true;
+                }
+            }
+        }
+        if covered { Ruling::OnlyProtocolDiffers } else { Ruling::Nothing }
+    }
+}

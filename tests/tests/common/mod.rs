@@ -1,0 +1,3 @@
+//! What the tests of layer 2 share.
+pub mod bench;
+pub mod frames;

@@ -1,0 +1,147 @@
+//! Rule tables: made at random, and written as nat-ctl reads them.
+use std::{fmt::Write as _, net::Ipv4Addr};
+
+use nat_tests::{
+    lab::topology::{CLIENT, EXTERNAL, SERVER, SERVER2},
+    model::{
+        flow::Protocol,
+        rules::{Action, Prefix, Rule, Snat, Table, Timeouts},
+    },
+};
+
+use super::{choice::Choice, common::bench::EXTERNAL2};
+
+const INSIDE_NET: Prefix = Prefix::new([10, 77, 0, 0], 24);
+const ALL: Prefix = Prefix::new([0, 0, 0, 0], 0);
+const ALL_PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp];
+
+/// An address that the gateway does not have.
+const NOT_HERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 200);
+
+/// Some rules of a small stock, with the general one most of the time.
+pub fn table(choice: &mut Choice) -> Table {
+    let host = |address: Ipv4Addr| Prefix::new(address.octets(), 32);
+    let net = |address: Ipv4Addr, length| Prefix::new(address.octets(), length);
+    let server_net = Prefix::new([203, 0, 113, 0], 24);
+    let mut rules = Vec::new();
+    let mut add = |choice: &mut Choice, one_in: u64, name: &str, from, to, action| {
+        if choice.one_in(one_in) {
+            rules.push(Rule { name: name.to_owned(), from: vec![from], to: vec![to], action });
+        }
+    };
+    add(choice, 4, "partner", INSIDE_NET, host(SERVER2), Action::Route);
+    add(choice, 6, "blocked", net(CLIENT, 31), host(SERVER), Action::Drop);
+    let web = snat(choice, &[Protocol::Tcp]);
+    add(choice, 3, "web", INSIDE_NET, server_net, web);
+    let far = snat(choice, &ALL_PROTOCOLS);
+    add(choice, 3, "far", INSIDE_NET, Prefix::new([198, 51, 100, 0], 24), far);
+    add(choice, 8, "everybody's", ALL, host(SERVER2), Action::Drop);
+    let internet = snat(choice, &ALL_PROTOCOLS);
+    let own = snat(choice, &ALL_PROTOCOLS);
+    add(choice, 5, "own", host(EXTERNAL), ALL, own);
+    let from = if choice.one_in(8) { ALL } else { INSIDE_NET };
+    add(choice, 1, "internet", from, ALL, internet);
+    add(choice, 4, "tunnels", INSIDE_NET, ALL, Action::Route);
+    if choice.one_in(3) {
+        let (a, b) = (choice.below(rules.len() as u64), choice.below(rules.len() as u64));
+        rules.swap(a as usize, b as usize);
+    }
+    Table { rules, unmatched_drop: choice.one_in(3), timeouts: timeouts(choice) }
+}
+
+fn snat(choice: &mut Choice, protocols: &[Protocol]) -> Action {
+    let addresses: &[Ipv4Addr] = choice.weighted(&[
+        (6, &[EXTERNAL][..]),
+        (4, &[EXTERNAL, EXTERNAL2]),
+        (2, &[EXTERNAL2, EXTERNAL, NOT_HERE]),
+        (1, &[NOT_HERE]),
+    ]);
+    let ports = choice.weighted(&[
+        (6, (1024, 65535)),
+        (2, (4000, 4031)),
+        (2, (4000, 4007)),
+        (1, (4000, 4008)),
+        (1, (1, 3)),
+        (1, (4000, 4000)),
+    ]);
+    let protocols =
+        if protocols.len() > 1 && choice.one_in(5) { &protocols[..2] } else { protocols };
+    Action::Snat(Snat {
+        protocols: protocols.to_vec(),
+        addresses: addresses.to_vec(),
+        random: choice.one_in(3),
+        ports,
+    })
+}
+
+fn timeouts(choice: &mut Choice) -> Timeouts {
+    if choice.one_in(2) {
+        return Timeouts {
+            tcp_opening: 240,
+            tcp_established: 7440,
+            tcp_closing: 240,
+            udp: 300,
+            udp_dns: 20,
+            icmp: 60,
+        };
+    }
+    let mut some = || 1 + choice.below(12);
+    Timeouts {
+        tcp_opening: some(),
+        tcp_established: 3 * some(),
+        tcp_closing: some(),
+        udp: some(),
+        udp_dns: some(),
+        icmp: some(),
+    }
+}
+
+/// The part of the configuration file behind the interfaces.
+pub fn toml(table: &Table) -> String {
+    let Timeouts { tcp_opening, tcp_established, tcp_closing, udp, udp_dns, icmp } = table.timeouts;
+    let unmatched = if table.unmatched_drop { "drop" } else { "route" };
+    let mut text = format!(
+        "[defaults]\nunmatched = \"{unmatched}\"\n\
+         [timeouts]\ntcp_opening = \"{tcp_opening}s\"\ntcp_established = \"{tcp_established}s\"\n\
+         tcp_closing = \"{tcp_closing}s\"\nudp = \"{udp}s\"\nudp_dns = \"{udp_dns}s\"\n\
+         icmp = \"{icmp}s\"\n"
+    );
+    for rule in &table.rules {
+        let list = |prefixes: &[Prefix]| quoted(prefixes.iter().map(prefix_text));
+        let (from, to) = (list(&rule.from), list(&rule.to));
+        write!(text, "[[rules]]\nname = \"{}\"\nfrom = {from}\nto = {to}\n", rule.name).unwrap();
+        text += &match &rule.action {
+            Action::Route => "action = \"route\"\n".to_owned(),
+            Action::Drop => "action = \"drop\"\n".to_owned(),
+            Action::Snat(snat) => snat_text(snat),
+        };
+    }
+    text
+}
+
+fn snat_text(snat: &Snat) -> String {
+    let pooling = if snat.random { "random" } else { "paired" };
+    let addresses = quoted(snat.addresses.iter().map(Ipv4Addr::to_string));
+    let protocols = quoted(snat.protocols.iter().map(|protocol| {
+        let name = match protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Icmp => "icmp",
+        };
+        name.to_owned()
+    }));
+    let (first, last) = snat.ports;
+    format!(
+        "action = \"snat\"\nprotocols = {protocols}\nports = \"{first}-{last}\"\n\
+         source = {{ addresses = {addresses}, pooling = \"{pooling}\" }}\n"
+    )
+}
+
+fn prefix_text(prefix: &Prefix) -> String {
+    format!("{}/{}", prefix.address, prefix.length)
+}
+
+fn quoted(items: impl Iterator<Item = String>) -> String {
+    let items: Vec<_> = items.map(|item| format!("\"{item}\"")).collect();
+    format!("[{}]", items.join(", "))
+}

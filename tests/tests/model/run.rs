@@ -1,0 +1,253 @@
+//! Both NATs side by side.
+use std::{
+    collections::HashMap,
+    env,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use nat_common::{stats::Hook, verdict::Verdict};
+use nat_ctl::datapath::{State, kernel::maps::Maps};
+use nat_tests::model::{Expected, Model, Opening, Outcome, Sent, flow::Flow, packet, rules::Table};
+
+use super::{
+    choice::Choice,
+    common::bench::{Bench, return_code},
+    compare, configuration,
+    generate::{Generator, Kind, Step},
+    history::{History, show},
+    world,
+};
+
+/// Packets between two looks at all counters, and at all sessions.
+const COUNTERS_EVERY: u64 = 1000;
+const SESSIONS_EVERY: u64 = 1000;
+
+/// How much to run.
+pub struct Options {
+    kind: Kind,
+    /// Of the first run; the others follow from it.
+    seed: u64,
+    packets: u64,
+    runs: u64,
+}
+
+impl Options {
+    /// Without variables, what a test suite has time for.
+    pub fn from_environment(kind: Kind) -> Self {
+        let number = |name: &str, default: u64| match env::var(name) {
+            Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+            Err(_) => default,
+        };
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        Self {
+            kind,
+            seed: number("NAT_MODEL_SEED", u64::from(clock.subsec_nanos())),
+            packets: number("NAT_MODEL_PACKETS", 10_000),
+            runs: number("NAT_MODEL_RUNS", 2),
+        }
+    }
+}
+
+/// All runs, each with rules and a table size of its own.
+pub fn runs(options: &Options) {
+    for run in 0..options.runs {
+        let seed = options.seed.wrapping_add(run);
+        let start = Instant::now();
+        let (packets, kind) = (options.packets, options.kind);
+        one(kind, seed, packets);
+        let rate = packets as f64 / start.elapsed().as_secs_f64();
+        println!("{kind:?}, NAT_MODEL_SEED={seed}: {packets} packets equal, {rate:.0} a second");
+    }
+}
+
+fn one(kind: Kind, seed: u64, packets: u64) {
+    let (lab, host) = world::build();
+    let mut choice = Choice::new(seed);
+    let max_sessions = choice.of(&[24, 100, 4096]);
+    let gateway = std::sync::Arc::clone(&lab);
+    gateway.gateway.enter(move || {
+        let bench = Bench::in_lab(lab, max_sessions);
+        let model = Model::new(host, max_sessions as usize, bench.now_ns());
+        let maps = bench.maps();
+        let mut run = Run {
+            name: format!("{kind:?}, {max_sessions} sessions at most, NAT_MODEL_SEED={seed}"),
+            maps,
+            bench,
+            model,
+            generator: Generator::new(kind, choice),
+            history: History::default(),
+            ids: HashMap::new(),
+            number: 0,
+            out: Vec::new(),
+        };
+        while run.number < packets {
+            run.step();
+        }
+        run.compare_counters();
+        run.compare_sessions();
+    });
+}
+
+struct Run {
+    name: String,
+    maps: Maps,
+    bench: Bench,
+    model: Model,
+    generator: Generator,
+    history: History,
+    /// Identities of the rules.
+    ids: HashMap<String, u32>,
+    /// Packets so far.
+    number: u64,
+    /// What came out last.
+    out: Vec<u8>,
+}
+
+impl Run {
+    fn step(&mut self) {
+        match self.generator.next(&self.model) {
+            Step::Packet { hook, segments, frame } => {
+                self.packet(Sent { hook, segments, frame: &frame });
+                self.number += 1;
+                if self.number.is_multiple_of(COUNTERS_EVERY) {
+                    self.compare_counters();
+                }
+                if self.number.is_multiple_of(SESSIONS_EVERY) {
+                    self.compare_sessions();
+                }
+            }
+            Step::Wait(ns) => {
+                self.bench.advance(Duration::from_nanos(ns));
+                self.model.now_ns += ns;
+            }
+            Step::Sweep(flows) => {
+                let expected = self.model.sweep(&flows);
+                self.with_flows("sweep", &flows, expected);
+            }
+            Step::Flush(flows) => {
+                let expected = self.model.flush(&flows);
+                self.with_flows("flush", &flows, expected);
+            }
+            Step::Apply(table) => self.apply(table),
+        }
+    }
+
+    fn with_flows(&mut self, program: &str, flows: &[Flow], expected: u32) {
+        let keys: Vec<_> = flows.iter().map(compare::key).collect();
+        let ended = self.bench.with_keys_here(program, &keys);
+        self.note(format!("{program} of {} flows, {ended} ended", flows.len()));
+        if ended != expected {
+            self.fail(None, &format!("{program} should have ended {expected} sessions"));
+        }
+    }
+
+    fn apply(&mut self, table: Table) {
+        self.compare_counters();
+        self.compare_sessions();
+        let text = configuration::toml(&table);
+        self.bench.apply(&text);
+        for rule in self.bench.state().rules().unwrap() {
+            self.ids.insert(rule.name, rule.id);
+        }
+        self.note(format!("rules\n{text}"));
+        self.model.table = Some(table);
+    }
+
+    fn packet(&mut self, sent: Sent<'_>) {
+        let expected = self.model.packet(sent);
+        let mut out = std::mem::take(&mut self.out);
+        let code = self.bench.send_here(sent.hook, sent.segments, sent.frame, &mut out);
+        self.out = out;
+        match expected {
+            Expected::Certain(outcome) => {
+                let counted = self.counted(sent.hook, outcome.verdict);
+                self.judge(sent, &outcome, code, counted);
+            }
+            Expected::Opens(opening) => self.opens(sent, &opening, code),
+        }
+    }
+
+    fn opens(&mut self, sent: Sent<'_>, opening: &Opening, code: u32) {
+        let verdict = Opening::VERDICTS.into_iter().find(|verdict| {
+            // The model has not counted this packet yet.
+            code == return_code(sent.hook, *verdict) && !self.counted(sent.hook, *verdict)
+        });
+        let Some(verdict) = verdict else {
+            self.fail(Some(sent), "a session or a refusal was to be expected");
+        };
+        match self.model.settle(opening, verdict, &self.out) {
+            Ok(outcome) => {
+                let counted = self.counted(sent.hook, verdict);
+                self.judge(sent, &outcome, code, counted);
+            }
+            Err(message) => self.fail(Some(sent), &message),
+        }
+        if let Some(session) = self.model.sessions.get(&opening.flow) {
+            self.generator.opened(session.flow, session.external);
+        }
+    }
+
+    /// Whether the program's counter of a verdict stands where the model's does.
+    fn counted(&self, hook: Hook, verdict: Verdict) -> bool {
+        self.model.counters.of_verdict(hook, verdict) == compare::counter(&self.maps, hook, verdict)
+    }
+
+    fn judge(&mut self, sent: Sent<'_>, expected: &Outcome, code: u32, counted: bool) {
+        let verdict = expected.verdict;
+        if !counted || code != return_code(sent.hook, verdict) {
+            self.fail(Some(sent), &format!("the verdict should have been {}", verdict.name()));
+        }
+        if expected.frame != self.out {
+            let (should, is) = (&expected.frame, &self.out);
+            let place = should.iter().zip(is).position(|(a, b)| a != b);
+            let message = format!(
+                "{}: the frame differs at byte {place:?}\nshould be {should:02x?}\nis        {is:02x?}\nof        {:02x?}",
+                verdict.name(),
+                sent.frame,
+            );
+            self.fail(Some(sent), &message);
+        }
+        let now = (self.number, self.model.now_ns);
+        self.history.packet(now, sent.hook, verdict, (sent.frame, &self.out));
+    }
+
+    fn compare_counters(&mut self) {
+        let differences = compare::counters(&self.model, &self.maps, &self.ids);
+        self.no_difference("counters", &differences);
+    }
+
+    fn compare_sessions(&mut self) {
+        let differences = compare::sessions(&self.model, &self.maps, &self.ids);
+        self.no_difference("sessions", &differences);
+    }
+
+    fn no_difference(&self, what: &str, differences: &[String]) {
+        if !differences.is_empty() {
+            let text = format!("{what} differ:\n  {}", differences.join("\n  "));
+            self.fail(None, &text);
+        }
+    }
+
+    fn note(&mut self, text: String) {
+        self.history.other(self.number, self.model.now_ns, text);
+    }
+
+    /// Tells what is wrong, and what led to it.
+    fn fail(&self, sent: Option<Sent<'_>>, message: &str) -> ! {
+        let mut text = format!("{}, packet {}\n", self.name, self.number);
+        if let Some(sent) = sent {
+            let Sent { hook, frame, segments } = sent;
+            text += &format!("{} {}, {segments} segments\n", hook.name(), show(frame));
+            text += &format!("came out as {}\n", show(&self.out));
+            if let Ok(flow) = packet::read(frame).and_then(|packet| packet.outbound_flow()) {
+                text += &format!("the model's session now: {:?}\n", self.model.sessions.get(&flow));
+            }
+        }
+        text += message;
+        text += "\n";
+        let differences = compare::counters(&self.model, &self.maps, &self.ids);
+        text += &format!("counters that differ now: {differences:#?}\n");
+        text += &self.history.tell(sent.map(|sent| sent.frame));
+        panic!("{text}");
+    }
+}
