@@ -1,5 +1,8 @@
 //! Session entries in the maps: shared memory that other CPUs read, write, free and fill again.
-use core::ptr::{read_volatile, write_volatile};
+use core::{
+    mem::offset_of,
+    ptr::{read_volatile, write_volatile},
+};
 
 use nat_common::{
     addr::{Ipv4, Port},
@@ -42,6 +45,14 @@ impl From<&Session> for Translation {
 /// session at any time: [`Entry::belongs_to`] tells, after everything else has been read.
 #[derive(Clone, Copy)]
 pub struct Entry(*mut Session);
+
+/// The word of an entry whose last byte is the lifetime.
+const LIFETIME_WORD: usize = offset_of!(Session, lifetime) / size_of::<u64>();
+
+const _: () = assert!(offset_of!(Session, lifetime) % size_of::<u64>() == size_of::<u64>() - 1);
+
+/// The rest of that word changes three times in a connection's life: each flag once.
+const ADVANCE_TRIES: u32 = 4;
 
 macro_rules! read {
     ($entry:expr, $field:ident) => {
@@ -114,9 +125,36 @@ impl Entry {
         Lifetime::from_number(read!(self, lifetime))
     }
 
+    /// For a connection that starts over.
     #[inline(always)]
     pub fn set_lifetime(self, lifetime: Lifetime) {
         write!(self, lifetime, lifetime as u8);
+    }
+
+    /// Moves a TCP session on to a later state. Never back: a CPU that has not seen yet what the
+    /// other side sends at this moment must not undo what another CPU has made of both. Returns
+    /// whether this call did.
+    #[inline(always)]
+    pub fn advance_lifetime(self, lifetime: Lifetime) -> bool {
+        for _ in 0..ADVANCE_TRIES {
+            // SAFETY: an aligned word of a map value, see `read!`.
+            let word = unsafe { self.0.cast::<u64>().add(LIFETIME_WORD) };
+            // SAFETY: as above.
+            let before = unsafe { read_volatile(word) };
+            let mut bytes = before.to_ne_bytes();
+            let [.., stored] = &mut bytes;
+            if *stored >= lifetime as u8 {
+                return false;
+            }
+            *stored = lifetime as u8;
+            // SAFETY: as above.
+            let found =
+                unsafe { atomic::compare_exchange(word, before, u64::from_ne_bytes(bytes)) };
+            if found == before {
+                return true;
+            }
+        }
+        false
     }
 
     #[inline(always)]

@@ -132,10 +132,7 @@ fn answer() -> Result<(), Verdict> {
     let id = matched.rule.id;
     let verdict = match matched.action() {
         Action::Snat => match create(&matched) {
-            Ok(()) => {
-                stats::count_session(id);
-                return Ok(());
-            }
+            Ok(()) => return Ok(()),
             Err(verdict) => verdict,
         },
         Action::Route => Verdict::Routed,
@@ -193,6 +190,7 @@ fn publish(request: &mut Request) -> Result<(), Verdict> {
     request.entry.bytes = request.weight.bytes;
     match OUTBOUND.insert(&request.key, &request.entry, BPF_NOEXIST as u64) {
         Ok(()) => {
+            stats::count_session(request.birth.rule);
             request.to = Translation::from(&request.entry);
             Ok(())
         }

@@ -72,22 +72,29 @@ pub fn touch(
     if flags.events() != tcp::Flags::NONE {
         tcp_event(live, direction, key, flags, now_ns);
     }
-    if now_ns >= entry.refresh_ns() {
-        let lifetime = entry.lifetime();
-        if lifetime.refreshed_by(direction) {
-            refresh(entry, lifetime, now_ns);
-        }
+    if now_ns >= entry.refresh_ns() && entry.lifetime().refreshed_by(direction) {
+        refresh(entry, now_ns);
     }
     entry.count(weight.packets, weight.bytes);
 }
 
+/// Moves an entry's deadline. Once more if the session has entered another state meanwhile, so that
+/// the last deadline is that of the last state.
 #[inline(always)]
-fn refresh(entry: Entry, lifetime: Lifetime, now_ns: u64) {
-    if let Ok(timeout_ns) = timeout_ns(lifetime) {
+fn refresh(entry: Entry, now_ns: u64) {
+    for _ in 0..2 {
+        let lifetime = entry.lifetime();
         let before_ns = entry.deadline_ns();
-        if before_ns != DELETED {
-            entry.set_refresh_ns(now_ns + REFRESH_INTERVAL_NS);
-            entry.move_deadline(before_ns, session::deadline(now_ns, timeout_ns));
+        let Ok(timeout_ns) = timeout_ns(lifetime) else {
+            return;
+        };
+        if before_ns == DELETED {
+            return;
+        }
+        entry.set_refresh_ns(now_ns + REFRESH_INTERVAL_NS);
+        entry.move_deadline(before_ns, session::deadline(now_ns, timeout_ns));
+        if entry.lifetime() as u8 == lifetime as u8 {
+            return;
         }
     }
 }
@@ -115,14 +122,17 @@ fn tcp_event(live: &Live, direction: Direction, key: &FlowKey, flags: tcp::Flags
     let other_seen = other.seen();
     let change = session::tcp_event(direction, flags, before, other_seen);
     // The connection starts over, perhaps with nothing heard from the other side yet.
-    if change.seen != noted || change.other_seen != other_seen {
+    let starts_over = change.seen != noted || change.other_seen != other_seen;
+    if starts_over {
         entry.set_seen(change.seen);
         other.set_seen(change.other_seen);
     }
-    if change.lifetime as u8 != entry.lifetime() as u8 {
-        for one in [entry, other] {
+    for one in [entry, other] {
+        if starts_over {
             one.set_lifetime(change.lifetime);
-            refresh(one, change.lifetime, now_ns);
+        }
+        if starts_over || one.advance_lifetime(change.lifetime) {
+            refresh(one, now_ns);
         }
     }
 }

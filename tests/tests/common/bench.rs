@@ -1,10 +1,10 @@
 //! The loaded programs, a rule table, and a clock to move.
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use super::frames;
 use aya::{
     Ebpf,
-    maps::Array,
+    maps::{Array, Map, MapData},
     programs::{Program, TestRun, TestRunOptions},
 };
 use nat_common::{
@@ -77,6 +77,7 @@ pub struct Bench {
     _bpffs: BpfFs,
     pins: Pins,
     ebpf: Ebpf,
+    clock: Array<MapData, u64>,
     now_ns: u64,
     /// Indices of the inside and the outside interface.
     devices: (u32, u32),
@@ -132,7 +133,8 @@ impl Bench {
         pins.made(&lock).unwrap();
         let index = |name: &'static str| nix::net::if_::if_nametoindex(name).unwrap();
         let devices = lab.gateway.enter(|| (index("lan0"), index("wan0")));
-        let mut bench = Self { lab, _bpffs: bpffs, pins, ebpf, now_ns: 0, devices };
+        let clock = clock(&ebpf);
+        let mut bench = Self { lab, _bpffs: bpffs, pins, ebpf, clock, now_ns: 0, devices };
         bench.advance(Duration::from_secs(1000));
         let mut maps = bench.maps();
         for (name, index, role) in
@@ -177,8 +179,12 @@ impl Bench {
     /// Moves the data path's clock.
     pub fn advance(&mut self, by: Duration) {
         self.now_ns += u64::try_from(by.as_nanos()).unwrap();
-        let map = self.ebpf.map_mut("TEST_CLOCK").unwrap();
-        Array::try_from(map).unwrap().set(0, self.now_ns, 0).unwrap();
+        self.clock.set(0, self.now_ns, 0).unwrap();
+    }
+
+    /// Another handle of the clock, for moving it while programs run. The bench's own time stays.
+    pub fn clock(&self) -> Array<MapData, u64> {
+        clock(&self.ebpf)
     }
 
     /// Everything that the command line can read.
@@ -308,6 +314,12 @@ impl Bench {
         }
         context
     }
+}
+
+fn clock(ebpf: &Ebpf) -> Array<MapData, u64> {
+    let Some(Map::Array(data)) = ebpf.map("TEST_CLOCK") else { panic!("no test clock") };
+    let fd = data.fd().as_fd().try_clone_to_owned().unwrap();
+    Array::try_from(Map::Array(MapData::from_fd(fd).unwrap())).unwrap()
 }
 
 /// What a program returns for a verdict.
