@@ -123,6 +123,50 @@ fn an_interface_that_is_deleted_and_made_again_is_attached_again() {
     let gateway = Gateway::new(Offloads::On);
     let lab = &gateway.lab;
     let controller = gateway.start("tc", INTERNET);
+    let index = || {
+        let status = gateway.nat.json(&["status"]);
+        let interfaces = status["interfaces"].as_array().unwrap();
+        let wan = interfaces.iter().find(|interface| interface["name"] == "wan0");
+        wan.map(|interface| interface["index"].as_u64().unwrap())
+    };
+    let before = index().unwrap();
+    process::ip(&lab.gateway, "link del wan0\n");
+    let noticed = controller.wait_line(LIMIT, |line| line.contains("no interface `wan0`"));
+    assert!(noticed.is_some(), "{}", controller.log());
+
+    // Another one, with its other end at hand to listen on.
+    process::ip(
+        &lab.gateway,
+        "link add wan0 type veth peer name far0\n\
+         addr add 203.0.113.1/24 dev wan0\n\
+         link set wan0 up\n\
+         link set far0 up\n\
+         neigh replace 203.0.113.10 dev wan0 lladdr 02:00:00:00:00:99 nud permanent\n",
+    );
+    let back = wait::until(LIMIT, || index().filter(|now| *now != before));
+    assert!(back.is_some(), "{}", controller.log());
+    let in_service = wait::until(LIMIT, || {
+        let rules = gateway.nat.json(&["status"])["rules"].clone();
+        (!rules[0]["pools"].as_array().unwrap().is_empty()).then_some(())
+    });
+    assert!(in_service.is_some(), "{}", controller.log());
+
+    let sniffer = Sniffer::start(&lab.gateway, "far0");
+    let client = UdpClient::bind(&lab.client, ANY);
+    client.send(at(SERVER, 7), b"through the new one").unwrap();
+    let source = |frame: &nat_tests::lab::Frame| {
+        let packet = nat_tests::lab::leaks::ipv4_packet(&frame.bytes)?;
+        (packet[9] == 17).then(|| [packet[12], packet[13], packet[14], packet[15]])
+    };
+    let left = sniffer.wait_for(LIMIT, |frame| source(frame).is_some());
+    assert_eq!(left.as_ref().and_then(source), Some(EXTERNAL.octets()), "{}", controller.log());
+}
+
+#[test]
+fn an_interface_that_is_renamed_is_followed_by_its_name() {
+    let gateway = Gateway::new(Offloads::On);
+    let lab = &gateway.lab;
+    let controller = gateway.start("tc", INTERNET);
     let echo = UdpEcho::start(&lab.server, at(SERVER, 7));
     let client = UdpClient::bind(&lab.client, ANY);
     assert!(client.ask(echo.address(), b"before", 3, LIMIT));
@@ -130,7 +174,6 @@ fn an_interface_that_is_deleted_and_made_again_is_attached_again() {
     process::ip(&lab.gateway, "link set wan0 name gone0\n");
     let noticed = controller.wait_line(LIMIT, |line| line.contains("no interface `wan0`"));
     assert!(noticed.is_some(), "{}", controller.log());
-    // The same interface under its old name again: a new index would be no different here.
     process::ip(&lab.gateway, "link set gone0 name wan0\n");
     let back = wait::until(LIMIT, || {
         let status = gateway.nat.json(&["status"]);
