@@ -130,10 +130,20 @@ fn tcp_event(live: &Live, direction: Direction, key: &FlowKey, flags: tcp::Flags
     for one in [entry, other] {
         if starts_over {
             one.set_lifetime(change.lifetime);
-        }
-        if starts_over || one.advance_lifetime(change.lifetime) {
             refresh(one, now_ns);
+        } else {
+            advance(one, change.lifetime, now_ns);
         }
+    }
+}
+
+/// Moves one direction's entry on to another state of its connection.
+///
+/// Not inlined: the verifier would follow its loops anew from every place where it stood.
+#[inline(never)]
+fn advance(entry: Entry, lifetime: Lifetime, now_ns: u64) {
+    if entry.advance_lifetime(lifetime) {
+        refresh(entry, now_ns);
     }
 }
 

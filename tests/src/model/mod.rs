@@ -13,7 +13,8 @@
 //! | `flow` | what tells one flow from another |
 //! | `rules` | the rule table and its reading in order |
 //! | `host` | the gateway's addresses, routes, neighbours, MTUs |
-//! | `session` | sessions: deadlines, TCP states, claims |
+//! | `session` | a session: deadlines, TCP states |
+//! | `sessions` | all of them, and what they claim |
 //! | `outbound`, `inbound` | a packet's way |
 //! | `opening` | the choice of an external endpoint, judged |
 //! | `rewrite`, `checksum` | the frame that leaves |
@@ -30,6 +31,7 @@ pub mod packet;
 mod rewrite;
 pub mod rules;
 pub mod session;
+mod sessions;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -46,7 +48,7 @@ use self::{
     counters::{Counters, Weight},
     host::Host,
     rules::Table,
-    session::Sessions,
+    sessions::Sessions,
 };
 
 /// A frame as a hook sees it.

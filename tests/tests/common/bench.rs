@@ -1,18 +1,20 @@
 //! The loaded programs, a rule table, and a clock to move.
 use std::{net::Ipv4Addr, os::fd::AsFd as _, sync::Arc, time::Duration};
 
-use super::frames;
+use super::{
+    frames,
+    test_run::{self, return_code},
+};
 use aya::{
     Ebpf,
     maps::{Array, Map, MapData},
-    programs::{Program, TestRun, TestRunOptions},
 };
 use nat_common::{
     flow::FlowKey,
     instance::{self, HookMode, Instance, Role, stored},
     limits::SWEEP_SESSIONS_MAX,
     stats::{Counter, Hook},
-    verdict::{Fate, Verdict},
+    verdict::Verdict,
 };
 use nat_ctl::{
     cli::SessionFilter,
@@ -81,18 +83,6 @@ pub struct Bench {
     now_ns: u64,
     /// Indices of the inside and the outside interface.
     devices: (u32, u32),
-}
-
-/// Room for a frame that a program returns.
-const OUTPUT_BYTES: usize = 4096;
-
-/// Return codes of the programs: include/uapi/linux/bpf.h and pkt_cls.h.
-mod code {
-    pub const XDP_DROP: u32 = 1;
-    pub const XDP_PASS: u32 = 2;
-    pub const XDP_REDIRECT: u32 = 4;
-    pub const TC_ACT_SHOT: u32 = 2;
-    pub const TC_ACT_UNSPEC: u32 = u32::MAX;
 }
 
 impl Bench {
@@ -224,7 +214,7 @@ impl Bench {
         let mut ended = 0;
         for chunk in keys.chunks(SWEEP_SESSIONS_MAX as usize) {
             let packet: Vec<u8> = chunk.iter().flat_map(FlowKey::to_bytes).collect();
-            ended += self.run_here(program, &packet, None, &mut Vec::new());
+            ended += test_run::run(&self.ebpf, program, &packet, None, &mut Vec::new());
         }
         ended
     }
@@ -261,58 +251,12 @@ impl Bench {
     /// the gateway's namespace; several may do it at once. Returns the program's return code, and
     /// the frame in `out`.
     pub fn send_here(&self, hook: Hook, segments: u16, frame: &[u8], out: &mut Vec<u8>) -> u32 {
-        let context = self.context(hook, frame.len(), segments);
-        self.run_here(hook.name(), frame, Some(&context), out)
-    }
-
-    fn run_here(
-        &self,
-        program: &str,
-        frame: &[u8],
-        context: Option<&[u8]>,
-        out: &mut Vec<u8>,
-    ) -> u32 {
-        *out = vec![0; OUTPUT_BYTES];
-        let mut options = TestRunOptions::new();
-        options.data_in = Some(frame);
-        options.data_out = Some(out);
-        options.ctx_in = context;
-        let result = match self.ebpf.program(program).unwrap() {
-            Program::Xdp(program) => program.test_run(options),
-            Program::SchedClassifier(program) => program.test_run(options),
-            other => panic!("no packet program: {other:?}"),
-        };
-        let result = result.unwrap();
-        out.truncate(result.data_size_out as usize);
-        result.return_value
-    }
-
-    /// `struct xdp_md` or `struct __sk_buff` (include/uapi/linux/bpf.h) as a hook's packets have it.
-    fn context(&self, hook: Hook, length: usize, segments: u16) -> Vec<u8> {
-        let (inside, outside) = self.devices;
         let device = match hook {
-            Hook::XdpInside => inside,
-            Hook::XdpOutside | Hook::TcEgress | Hook::TcIngress => outside,
+            Hook::XdpInside => self.devices.0,
+            Hook::XdpOutside | Hook::TcEgress | Hook::TcIngress => self.devices.1,
         };
-        let mut context = match hook {
-            Hook::XdpInside | Hook::XdpOutside => vec![0; 24],
-            Hook::TcEgress | Hook::TcIngress => vec![0; 192],
-        };
-        let mut put = |offset: usize, value: u32| {
-            context[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
-        };
-        match hook {
-            Hook::XdpInside | Hook::XdpOutside => {
-                put(4, u32::try_from(length).unwrap()); // data_end
-                put(12, device); // ingress_ifindex
-            }
-            Hook::TcEgress | Hook::TcIngress => {
-                put(36, device); // ingress_ifindex
-                put(40, device); // ifindex
-                put(164, u32::from(segments)); // gso_segs
-            }
-        }
-        context
+        let context = test_run::context(hook, device, frame.len(), segments);
+        test_run::run(&self.ebpf, hook.name(), frame, Some(&context), out)
     }
 }
 
@@ -320,17 +264,6 @@ fn clock(ebpf: &Ebpf) -> Array<MapData, u64> {
     let Some(Map::Array(data)) = ebpf.map("TEST_CLOCK") else { panic!("no test clock") };
     let fd = data.fd().as_fd().try_clone_to_owned().unwrap();
     Array::try_from(Map::Array(MapData::from_fd(fd).unwrap())).unwrap()
-}
-
-/// What a program returns for a verdict.
-pub fn return_code(hook: Hook, verdict: Verdict) -> u32 {
-    match (hook, verdict.fate()) {
-        (Hook::XdpInside | Hook::XdpOutside, Fate::Translated) => code::XDP_REDIRECT,
-        (Hook::XdpInside | Hook::XdpOutside, Fate::Dropped) => code::XDP_DROP,
-        (Hook::XdpInside | Hook::XdpOutside, _) => code::XDP_PASS,
-        (Hook::TcEgress | Hook::TcIngress, Fate::Dropped) => code::TC_ACT_SHOT,
-        (Hook::TcEgress | Hook::TcIngress, _) => code::TC_ACT_UNSPEC,
-    }
 }
 
 /// Makes an address a known neighbour, at [`NEIGHBOUR`].

@@ -1,3 +1,4 @@
 //! What the tests of layer 2 share.
 pub mod bench;
 pub mod frames;
+pub mod test_run;

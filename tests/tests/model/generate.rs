@@ -1,25 +1,13 @@
-//! What happens next: packets that mean something to the sessions there are, and packets that
-//! mean nothing.
-use std::net::Ipv4Addr;
-
+//! What happens next.
 use nat_common::stats::Hook;
-use nat_tests::{
-    lab::topology::EXTERNAL,
-    model::{
-        Model,
-        flow::{Endpoint, Flow, Protocol},
-        packet::tcp_flags::{ACK, FIN, RST, SYN},
-        rules::Table,
-    },
+use nat_tests::model::{
+    Model,
+    flow::{Endpoint, Flow},
+    rules::Table,
+    session::Session,
 };
 
-use super::{
-    choice::Choice,
-    common::bench::EXTERNAL2,
-    configuration,
-    frames::{Plan, Transport},
-    world::{CLIENTS, ODD_DESTINATIONS, SERVERS, STRANGERS},
-};
+use super::{choice::Choice, configuration};
 
 /// Which hooks see the packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,8 +38,8 @@ const KNOWN: usize = 300;
 
 /// See the module.
 pub struct Generator {
-    kind: Kind,
-    choice: Choice,
+    pub(super) kind: Kind,
+    pub(super) choice: Choice,
     known: Vec<(Flow, Endpoint)>,
     /// Packets that are sent before the first rule table.
     unconfigured: u32,
@@ -117,7 +105,7 @@ impl Generator {
     }
 
     /// To a point in the life of some session, or one nanosecond off.
-    fn until(&mut self, model: &Model, at: fn(&nat_tests::model::session::Session) -> u64) -> u64 {
+    fn until(&mut self, model: &Model, at: fn(&Session) -> u64) -> u64 {
         let off = self.choice.below(3);
         let Some((flow, _)) = self.some_known() else { return 0 };
         let Some(session) = model.sessions.get(&flow) else { return 0 };
@@ -133,191 +121,10 @@ impl Generator {
         flows
     }
 
-    fn some_known(&mut self) -> Option<(Flow, Endpoint)> {
+    pub(super) fn some_known(&mut self) -> Option<(Flow, Endpoint)> {
         match self.known.len() {
             0 => None,
             count => Some(self.known[self.choice.below(count as u64) as usize]),
-        }
-    }
-
-    fn packet(&mut self) -> Step {
-        let known = self.some_known();
-        let (inbound, mut plan) = match (self.choice.below(100), known) {
-            (0..30, Some((flow, _))) => (false, self.more(flow)),
-            (30..62, Some((flow, external))) => (true, self.reply(flow, external)),
-            (62..70, _) => (true, self.unsolicited()),
-            (70..73, _) => (false, self.stray()),
-            _ => (false, self.fresh()),
-        };
-        self.dress(&mut plan);
-        let mut frame = plan.build();
-        self.mangle(&mut frame);
-        let early = match self.kind {
-            Kind::Tc => false,
-            Kind::Xdp => true,
-            Kind::Mixed => self.choice.one_in(2),
-        };
-        let hook = match (early, inbound) {
-            (false, false) => Hook::TcEgress,
-            (false, true) => Hook::TcIngress,
-            (true, false) => Hook::XdpInside,
-            (true, true) => Hook::XdpOutside,
-        };
-        let segments = if !early && self.choice.one_in(20) { 45 } else { 0 };
-        Step::Packet { hook, segments, frame }
-    }
-
-    /// A flow from anybody to anybody, new or not.
-    fn fresh(&mut self) -> Plan {
-        let client = self.choice.of(&CLIENTS);
-        let server = self.choice.of(&SERVERS);
-        let from = 5000 + self.choice.below(12) as u16;
-        let to = self.choice.of(&[53, 80, 443, 3478]);
-        let transport = match self.choice.below(10) {
-            0..4 => Transport::Tcp { from, to, flags: SYN },
-            4..8 => Transport::Udp { from, to },
-            8 => Transport::Icmp { kind: 8, identifier: from },
-            _ => Transport::Tcp { from, to, flags: self.flags() },
-        };
-        Plan::new(client, server, transport)
-    }
-
-    /// More of a session from inside.
-    fn more(&mut self, flow: Flow) -> Plan {
-        let transport = match flow.protocol {
-            Protocol::Icmp => Transport::Icmp { kind: 8, identifier: flow.local.1 },
-            Protocol::Tcp => {
-                Transport::Tcp { from: flow.local.1, to: flow.remote.1, flags: self.flags() }
-            }
-            Protocol::Udp => Transport::Udp { from: flow.local.1, to: flow.remote.1 },
-        };
-        Plan::new(flow.local.0, flow.remote.0, transport)
-    }
-
-    /// An answer to a session, or what could be mistaken for one.
-    fn reply(&mut self, flow: Flow, (address, port): Endpoint) -> Plan {
-        let port = if self.choice.one_in(20) { port.wrapping_add(1) } else { port };
-        let mut remote = flow.remote;
-        if self.choice.one_in(20) {
-            remote.0 = self.choice.of(&SERVERS);
-        }
-        let kind = if self.choice.one_in(20) { 8 } else { 0 };
-        let transport = match flow.protocol {
-            Protocol::Icmp => Transport::Icmp { kind, identifier: port },
-            Protocol::Tcp => Transport::Tcp { from: remote.1, to: port, flags: self.flags() },
-            Protocol::Udp => Transport::Udp { from: remote.1, to: port },
-        };
-        Plan::new(remote.0, address, transport)
-    }
-
-    /// From outside to wherever.
-    fn unsolicited(&mut self) -> Plan {
-        let server = self.choice.of(&SERVERS);
-        let destination = match self.choice.below(4) {
-            0 => self.choice.of(&CLIENTS),
-            1 => self.choice.of(&[EXTERNAL, EXTERNAL2]),
-            2 => self.choice.of(&ODD_DESTINATIONS),
-            _ => self.choice.of(&SERVERS),
-        };
-        let transport = self.any_transport();
-        Plan::new(server, destination, transport)
-    }
-
-    /// From inside by those, or to those, that no rule knows.
-    fn stray(&mut self) -> Plan {
-        let clients: [&[Ipv4Addr]; 2] = [&CLIENTS, &STRANGERS];
-        let servers: [&[Ipv4Addr]; 2] = [&SERVERS, &ODD_DESTINATIONS];
-        let (clients, servers) = (self.choice.of(&clients), self.choice.of(&servers));
-        let (client, server) = (self.choice.of(clients), self.choice.of(servers));
-        let transport = self.any_transport();
-        Plan::new(client, server, transport)
-    }
-
-    fn any_transport(&mut self) -> Transport {
-        let (from, to) = (self.choice.of(&[53, 80, 5000]), self.choice.of(&[53, 80, 4000, 5001]));
-        match self.choice.below(5) {
-            0 => Transport::Tcp { from, to, flags: self.flags() },
-            1 => Transport::Udp { from, to },
-            2 => Transport::Icmp { kind: self.choice.of(&[0, 0, 8, 3, 11, 13]), identifier: to },
-            3 => Transport::Other(self.choice.of(&[2, 4, 41, 47, 50, 132])),
-            _ => Transport::Tcp { from, to, flags: SYN },
-        }
-    }
-
-    /// What a connection sends in its life, and now and then what none does.
-    fn flags(&mut self) -> u8 {
-        if self.choice.one_in(12) {
-            return self.choice.bits() as u8;
-        }
-        let plausible = [
-            (6, SYN),
-            (5, SYN | ACK),
-            (8, ACK),
-            (4, FIN | ACK),
-            (1, FIN),
-            (2, RST),
-            (1, RST | ACK),
-            (1, SYN | FIN),
-        ];
-        self.choice.weighted(&plausible)
-    }
-
-    /// Payload, and things that are unusual about headers.
-    fn dress(&mut self, plan: &mut Plan) {
-        let bytes = match self.choice.below(50) {
-            0 => 1340 + self.choice.below(200),
-            1 => self.choice.below(600),
-            _ => self.choice.below(24),
-        };
-        let filling = self.choice.bits() as u8;
-        plan.payload = vec![filling; bytes as usize];
-        for byte in plan.payload.iter_mut().take(4) {
-            *byte = self.choice.bits() as u8;
-        }
-        if self.choice.below(8) != 0 {
-            return;
-        }
-        match self.choice.below(10) {
-            0 => plan.ttl = self.choice.of(&[0, 1, 2, 255]),
-            1 => plan.options = 1 + self.choice.below(10) as usize,
-            2 => plan.fragment = self.choice.of(&[0x2000, 0x20b9, 0x00b9, 0x0001, 0x3fff]),
-            3 => plan.fragment = self.choice.of(&[0x0000, 0x8000, 0xc000]),
-            4 => plan.damage.0 = self.choice.bits() as u16,
-            5 => plan.damage.1 = self.choice.bits() as u16,
-            6 => plan.no_checksum = true,
-            7 => plan.cut = self.choice.below(24) as usize,
-            8 => plan.padding = self.choice.below(30) as usize,
-            _ => plan.foreign = true,
-        }
-    }
-
-    /// Bytes that make no sense.
-    fn mangle(&mut self, frame: &mut Vec<u8>) {
-        if self.choice.below(60) != 0 {
-            return;
-        }
-        match self.choice.below(6) {
-            0 => {
-                let ether_type: u16 = self.choice.of(&[0x0806, 0x86dd, 0x8100, 0x88a8, 0x88cc]);
-                frame[12..14].copy_from_slice(&ether_type.to_be_bytes());
-                // The kernel refuses test frames that are shorter than the header they announce.
-                frame.resize(frame.len().max(64), 0);
-            }
-            1 => frame[14] = 0x60 | (frame[14] & 15),
-            2 => frame[14] = 0x40 | self.choice.below(16) as u8,
-            3 => {
-                let length = self.choice.below(2 * frame.len() as u64) as u16;
-                frame[16..18].copy_from_slice(&length.to_be_bytes());
-            }
-            4 => {
-                // TCP's data offset, some byte elsewhere.
-                let at = 46.min(frame.len() - 1);
-                frame[at] = self.choice.bits() as u8;
-            }
-            _ => {
-                let at = 14 + self.choice.below(frame.len() as u64 - 14) as usize;
-                frame[at] ^= 1 << self.choice.below(8);
-            }
         }
     }
 }

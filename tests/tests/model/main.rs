@@ -15,6 +15,7 @@ mod configuration;
 mod frames;
 mod generate;
 mod history;
+mod packets;
 mod run;
 mod world;
 

@@ -11,7 +11,7 @@ use nat_tests::model::{Expected, Model, Opening, Outcome, Sent, flow::Flow, pack
 
 use super::{
     choice::Choice,
-    common::bench::{Bench, return_code},
+    common::{bench::Bench, test_run::return_code},
     compare, configuration,
     generate::{Generator, Kind, Step},
     history::{History, show},

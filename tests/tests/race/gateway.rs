@@ -12,7 +12,8 @@ use nat_tests::lab::{
 };
 
 use super::{
-    bench::{Bench, INTERNET, neighbour_at, return_code},
+    bench::{Bench, INTERNET, neighbour_at},
+    common::test_run::return_code,
     frames::{self, GATEWAY, View},
 };
 

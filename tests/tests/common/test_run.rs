@@ -1,0 +1,79 @@
+//! BPF_PROG_TEST_RUN of the loaded programs.
+use aya::{
+    Ebpf,
+    programs::{Program, TestRun, TestRunOptions},
+};
+use nat_common::{
+    stats::Hook,
+    verdict::{Fate, Verdict},
+};
+
+/// Room for a frame that a program returns.
+const OUTPUT_BYTES: usize = 4096;
+
+/// Return codes of the programs: include/uapi/linux/bpf.h and pkt_cls.h.
+mod code {
+    pub const XDP_DROP: u32 = 1;
+    pub const XDP_PASS: u32 = 2;
+    pub const XDP_REDIRECT: u32 = 4;
+    pub const TC_ACT_SHOT: u32 = 2;
+    pub const TC_ACT_UNSPEC: u32 = u32::MAX;
+}
+
+/// Runs a program on a frame in this thread's namespace. Returns its return code, and the frame in
+/// `out`.
+pub fn run(
+    ebpf: &Ebpf,
+    program: &str,
+    frame: &[u8],
+    context: Option<&[u8]>,
+    out: &mut Vec<u8>,
+) -> u32 {
+    *out = vec![0; OUTPUT_BYTES];
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(frame);
+    options.data_out = Some(out);
+    options.ctx_in = context;
+    let result = match ebpf.program(program).unwrap() {
+        Program::Xdp(program) => program.test_run(options),
+        Program::SchedClassifier(program) => program.test_run(options),
+        other => panic!("no packet program: {other:?}"),
+    };
+    let result = result.unwrap();
+    out.truncate(result.data_size_out as usize);
+    result.return_value
+}
+
+/// `struct xdp_md` or `struct __sk_buff` (include/uapi/linux/bpf.h) as a hook's packets have it.
+pub fn context(hook: Hook, device: u32, length: usize, segments: u16) -> Vec<u8> {
+    let mut context = match hook {
+        Hook::XdpInside | Hook::XdpOutside => vec![0; 24],
+        Hook::TcEgress | Hook::TcIngress => vec![0; 192],
+    };
+    let mut put = |offset: usize, value: u32| {
+        context[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+    };
+    match hook {
+        Hook::XdpInside | Hook::XdpOutside => {
+            put(4, u32::try_from(length).unwrap()); // data_end
+            put(12, device); // ingress_ifindex
+        }
+        Hook::TcEgress | Hook::TcIngress => {
+            put(36, device); // ingress_ifindex
+            put(40, device); // ifindex
+            put(164, u32::from(segments)); // gso_segs
+        }
+    }
+    context
+}
+
+/// What a program returns for a verdict.
+pub fn return_code(hook: Hook, verdict: Verdict) -> u32 {
+    match (hook, verdict.fate()) {
+        (Hook::XdpInside | Hook::XdpOutside, Fate::Translated) => code::XDP_REDIRECT,
+        (Hook::XdpInside | Hook::XdpOutside, Fate::Dropped) => code::XDP_DROP,
+        (Hook::XdpInside | Hook::XdpOutside, _) => code::XDP_PASS,
+        (Hook::TcEgress | Hook::TcIngress, Fate::Dropped) => code::TC_ACT_SHOT,
+        (Hook::TcEgress | Hook::TcIngress, _) => code::TC_ACT_UNSPEC,
+    }
+}
