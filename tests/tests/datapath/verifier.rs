@@ -10,7 +10,7 @@ use nat_tests::lab::BpfFs;
 
 /// The verifier gives up at a million instructions; far from that, loading stays quick and there
 /// is room to grow.
-const VERIFIED_INSTRUCTIONS_MAX: u32 = 250_000;
+const VERIFIED_INSTRUCTIONS_MAX: u32 = 120_000;
 
 #[test]
 fn programs_are_cheap_to_verify() {
