@@ -21,5 +21,6 @@ pub mod output;
 pub mod plan;
 mod rule_ids;
 pub mod session;
+pub mod source;
 
 pub use logging::start as start_logging;
