@@ -4,10 +4,11 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
-use crate::config::edit::{At, NewRule};
-use crate::config::{ActionWord, Pooling, Protocol};
+use crate::config::edit::{At, NewRule, NewSource};
+use crate::config::{ActionWord, OnAddressRemoved, Pooling, Protocol, SourceModel, nearest};
+use crate::exit::Failure;
 
 const LIST_EXAMPLES: &str = "\
 Without --config the rules in force are shown, from the data path itself, with their counters.
@@ -24,7 +25,8 @@ configuration is not written. A controller that runs from the file reads it agai
 Examples:
   nat-ctl rules add --name vpn --from internal --to 10.20.0.0/16 --action route --first
   nat-ctl rules add --name web --from internal --to external --protocols tcp --action snat \\
-      --source 203.0.113.7 203.0.113.8 --pooling paired --ports 1024-65535 --before internet";
+      --source 203.0.113.7 203.0.113.8 --pooling paired --ports 1024-65535 --before internet
+  nat-ctl rules add --name rest --from internal --to external --action snat --source lowest --sticky";
 
 const REMOVE_EXAMPLES: &str = "\
 The rule's comments go with it. Its sessions go on until they end.
@@ -92,13 +94,23 @@ pub struct RulesAddArgs {
     #[arg(long, value_name = "ACTION", value_enum)]
     pub action: ActionWord,
 
-    /// External addresses, for `snat`
-    #[arg(long, value_name = "ADDR", num_args = 1.., value_delimiter = ',')]
-    pub source: Vec<Ipv4Addr>,
+    /// For `snat`: external addresses, or how one is chosen: strong-host, weak-host, first or
+    /// lowest [default: strong-host]
+    #[arg(long, value_name = "ADDR|MODEL", num_args = 1.., value_delimiter = ',')]
+    #[arg(value_parser = source_arg)]
+    pub source: Vec<SourceArg>,
 
     /// How one of several external addresses is picked [default: paired]
     #[arg(long, value_name = "POOLING", value_enum, requires = "source")]
     pub pooling: Option<Pooling>,
+
+    /// Keep the chosen address while it is valid, also when the model would choose another
+    #[arg(long)]
+    pub sticky: bool,
+
+    /// What becomes of sessions whose external address is taken away [default: drain]
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub on_address_removed: Option<OnAddressRemoved>,
 
     /// Protocols that are translated [default: all]
     #[arg(long, value_name = "PROTO", value_enum, num_args = 1.., value_delimiter = ',')]
@@ -181,18 +193,67 @@ impl PlaceArgs {
     }
 }
 
+/// One value of `--source`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceArg {
+    Address(Ipv4Addr),
+    Model(SourceModel),
+}
+
+fn source_arg(text: &str) -> Result<SourceArg, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(SourceArg::Address(address));
+    }
+    if let Ok(model) = SourceModel::from_str(text, false) {
+        return Ok(SourceArg::Model(model));
+    }
+    let models: Vec<&str> = SourceModel::value_variants().iter().map(|one| one.as_str()).collect();
+    Err(match nearest(text, models.iter().copied()) {
+        Some(model) => format!("did you mean {model}?"),
+        None => format!("neither an IPv4 address nor one of {}", models.join(", ")),
+    })
+}
+
 impl RulesAddArgs {
     /// The rule as it is to be written.
-    pub fn rule(&self) -> NewRule {
-        NewRule {
+    pub fn rule(&self) -> Result<NewRule, Failure> {
+        Ok(NewRule {
             name: self.name.clone(),
             from: self.from.clone(),
             to: self.to.clone(),
             protocols: self.protocols.clone(),
             action: self.action,
-            source: self.source.clone(),
-            pooling: self.pooling,
+            source: self.source()?,
+            sticky: self.sticky,
+            on_address_removed: self.on_address_removed,
             ports: self.ports.clone(),
+        })
+    }
+
+    /// A model alone, or addresses.
+    fn source(&self) -> Result<Option<NewSource>, Failure> {
+        let addresses: Vec<Ipv4Addr> = self
+            .source
+            .iter()
+            .filter_map(|one| match one {
+                SourceArg::Address(address) => Some(*address),
+                SourceArg::Model(_) => None,
+            })
+            .collect();
+        match self.source.as_slice() {
+            [] => Ok(None),
+            [SourceArg::Model(model)] if self.pooling.is_none() => {
+                Ok(Some(NewSource::Model(*model)))
+            }
+            [SourceArg::Model(model)] => Err(Failure::usage(format!(
+                "--pooling picks one of several addresses, but --source {model} chooses one"
+            ))
+            .with_help("leave --pooling out, or list the addresses")),
+            all if addresses.len() == all.len() => {
+                Ok(Some(NewSource::Addresses { addresses, pooling: self.pooling }))
+            }
+            _ => Err(Failure::usage("--source has a model and something else")
+                .with_help("name one model, or addresses only")),
         }
     }
 }
@@ -222,18 +283,49 @@ mod tests {
         assert_eq!(args.file.config, Some(PathBuf::from("f.toml")));
         assert_eq!(args.place.at(), At::Before("internet".to_owned()));
         assert_eq!(
-            args.rule(),
+            args.rule().unwrap(),
             NewRule {
                 name: "web".to_owned(),
                 from: vec!["internal".to_owned(), "10.0.0.0/8".to_owned()],
                 to: vec!["external".to_owned(), "8.8.8.8".to_owned()],
                 protocols: vec![Protocol::Tcp, Protocol::Udp],
                 action: ActionWord::Snat,
-                source: vec![Ipv4Addr::new(203, 0, 113, 7), Ipv4Addr::new(203, 0, 113, 8)],
-                pooling: Some(Pooling::Random),
+                source: Some(NewSource::Addresses {
+                    addresses: vec![[203, 0, 113, 7].into(), [203, 0, 113, 8].into()],
+                    pooling: Some(Pooling::Random),
+                }),
+                sticky: false,
+                on_address_removed: None,
                 ports: Some("1-9".to_owned()),
             }
         );
+    }
+
+    #[test]
+    fn a_source_is_a_model_or_addresses() {
+        let rule = |flags: &str| {
+            let line = format!("add --name a --from b --to c --action snat {flags}");
+            match parse(&line).unwrap() {
+                RulesCommand::Add(args) => args.rule(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(rule("").unwrap().source, None);
+        for model in SourceModel::value_variants() {
+            let source = rule(&format!("--source {model}")).unwrap().source;
+            assert_eq!(source, Some(NewSource::Model(*model)));
+        }
+        let rule_of_all = rule("--source first --sticky --on-address-removed end").unwrap();
+        assert!(rule_of_all.sticky);
+        assert_eq!(rule_of_all.on_address_removed, Some(OnAddressRemoved::End));
+        for (flags, expected) in [
+            ("--source first lowest", "--source has a model and something else"),
+            ("--source first,203.0.113.7", "name one model, or addresses only"),
+            ("--source lowest --pooling paired", "but --source lowest chooses one"),
+        ] {
+            let message = rule(flags).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
     }
 
     #[test]
@@ -268,6 +360,8 @@ mod tests {
             (format!("{add} --action drop --first --at 1"), ArgumentConflict),
             (format!("{add} --action snat --pooling paired"), MissingRequiredArgument),
             (format!("{add} --action snat --source ::1"), ValueValidation),
+            (format!("{add} --action snat --source strong"), ValueValidation),
+            (format!("{add} --action snat --on-address-removed keep"), InvalidValue),
             (format!("{add} --action snat --protocols gre"), InvalidValue),
         ] {
             let error = parse(&line).unwrap_err();

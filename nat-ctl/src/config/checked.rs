@@ -2,13 +2,19 @@
 //! [`Config::parse`](super::Config::parse) and [`Config::quick`](super::Config::quick); what they
 //! promise is written at each field and need not be checked again.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-pub use super::words::{Hook, Pooling, Protocol, Unmatched};
+use serde::{Deserialize, Serialize};
+
+pub use super::words::{
+    Candidates, Hook, OnAddressRemoved, Pooling, PrivateScope, Protocol, SourceModel, TieBreak,
+    Unmatched,
+};
 
 /// Which interfaces take part, and where packets are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +30,25 @@ impl Interfaces {
     pub const HOOK_DEFAULT: Hook = Hook::Auto;
 }
 
+/// Order and flags of an interface's addresses. Addresses of the host that are not listed follow
+/// in the kernel's order, without flags; listed ones that the host does not have mean nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct InterfaceAddresses {
+    /// A valid name; none twice.
+    pub interface: String,
+    /// In the configured order; no address is listed twice, nor for two interfaces.
+    pub addresses: Vec<ConfiguredAddress>,
+}
+
+/// An address of `[addresses]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConfiguredAddress {
+    /// Unicast.
+    pub address: Ipv4Addr,
+    /// Windows `SkipAsSource`: not a source unless it is named.
+    pub skip_as_source: bool,
+}
+
 /// A named set of prefixes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
@@ -32,6 +57,9 @@ pub struct Network {
     pub name: String,
     /// At least one; no address of them lies in another network.
     pub prefixes: Vec<Ipv4Net>,
+    /// The inside interfaces by which packets from the prefixes must arrive, none twice; empty
+    /// where the file names none: then by any.
+    pub interfaces: Vec<String>,
 }
 
 /// An element of `from` or `to`.
@@ -94,16 +122,43 @@ impl Action {
 /// How a rule translates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snat {
-    /// The external addresses in the configured order: unicast, none twice, at least one and at
-    /// most [`ADDRESSES_MAX`](super::ADDRESSES_MAX).
-    pub addresses: Vec<Ipv4Addr>,
-    pub pooling: Pooling,
+    pub source: Source,
+    /// Whether the chosen address stays while it is valid, although the model now prefers another.
+    /// Means nothing with listed addresses.
+    pub sticky: bool,
+    pub on_address_removed: OnAddressRemoved,
     /// External ports (for ICMP: identifiers); never empty and never with port 0.
     pub ports: RangeInclusive<u16>,
 }
 
+/// Where the external address of a `snat` rule comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// It follows from the host's routes and addresses.
+    Model(SourceModel),
+    /// It is one of these.
+    Addresses {
+        /// In the configured order: unicast, none twice, at least one and at most
+        /// [`ADDRESSES_MAX`](super::ADDRESSES_MAX).
+        addresses: Vec<Ipv4Addr>,
+        pooling: Pooling,
+    },
+}
+
+impl Source {
+    /// The listed addresses; none with a model.
+    pub fn addresses(&self) -> &[Ipv4Addr] {
+        match self {
+            Self::Model(_) => &[],
+            Self::Addresses { addresses, .. } => addresses,
+        }
+    }
+}
+
 impl Snat {
+    pub const SOURCE_DEFAULT: Source = Source::Model(SourceModel::StrongHost);
     pub const POOLING_DEFAULT: Pooling = Pooling::Paired;
+    pub const ON_ADDRESS_REMOVED_DEFAULT: OnAddressRemoved = OnAddressRemoved::Drain;
     /// Without the ports below 1024: they would look like a server's to old peers, and services
     /// of the gateway itself live there.
     pub const PORTS_DEFAULT: RangeInclusive<u16> = 1024..=65535;
@@ -156,6 +211,69 @@ pub struct Defaults {
 impl Default for Defaults {
     fn default() -> Self {
         Self { unmatched: Unmatched::Route }
+    }
+}
+
+/// Options of the source models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceOptions {
+    /// For `strong-host`.
+    pub tie_break: TieBreak,
+    /// For `strong-host`.
+    pub candidates: Candidates,
+    /// For `strong-host`.
+    pub private_scope: PrivateScope,
+    /// Whether the gateway's own packets that leave with another interface's address are
+    /// translated or dropped, not only reported.
+    pub enforce_strong_send: bool,
+    /// Whether `first`, `lowest` and `weak-host` leave out addresses with `skip_as_source`;
+    /// `strong-host` always does.
+    pub honour_skip_as_source: bool,
+}
+
+impl Default for SourceOptions {
+    fn default() -> Self {
+        Self {
+            tie_break: TieBreak::First,
+            candidates: Candidates::Egress,
+            private_scope: PrivateScope::Global,
+            enforce_strong_send: false,
+            honour_skip_as_source: true,
+        }
+    }
+}
+
+/// A route that is kept in the kernel while the controller runs. None has destination and metric
+/// of another: the kernel tells routes of a table apart by them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaticRoute {
+    /// Without host bits.
+    pub to: Ipv4Net,
+    /// Unicast; None on-link.
+    pub via: Option<Ipv4Addr>,
+    /// A valid interface name.
+    pub dev: String,
+    /// The lower one of two is taken.
+    pub metric: u32,
+}
+
+impl StaticRoute {
+    /// That of `ip route add` without one.
+    pub const METRIC_DEFAULT: u32 = 0;
+}
+
+impl fmt::Display for StaticRoute {
+    /// As for `ip route`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.to)?;
+        if let Some(via) = self.via {
+            write!(f, " via {via}")?;
+        }
+        write!(f, " dev {}", self.dev)?;
+        match self.metric {
+            Self::METRIC_DEFAULT => Ok(()),
+            metric => write!(f, " metric {metric}"),
+        }
     }
 }
 

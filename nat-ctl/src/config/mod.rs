@@ -27,7 +27,6 @@ mod words;
 
 use std::fs::File;
 use std::io::Read;
-use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -35,8 +34,9 @@ use ipnet::Ipv4Net;
 use toml::de::DeTable;
 
 pub use checked::{
-    Action, Defaults, Hook, Interfaces, Limits, Network, Pooling, Protocol, ProtocolSet, Rule,
-    Selector, Snat, Timeouts, Unmatched,
+    Action, Candidates, ConfiguredAddress, Defaults, Hook, InterfaceAddresses, Interfaces, Limits,
+    Network, OnAddressRemoved, Pooling, PrivateScope, Protocol, ProtocolSet, Rule, Selector, Snat,
+    Source, SourceModel, SourceOptions, StaticRoute, TieBreak, Timeouts, Unmatched,
 };
 pub use error::{ConfigError, Diagnostic, Place, Severity, Warning};
 pub use suggest::nearest;
@@ -83,6 +83,10 @@ pub struct Config {
     /// In order; at most [`RULES_MAX`].
     pub rules: Vec<Rule>,
     pub networks: Vec<Network>,
+    /// Ordered by interface; those that the file does not name have the kernel's order.
+    pub addresses: Vec<InterfaceAddresses>,
+    pub source: SourceOptions,
+    pub static_routes: Vec<StaticRoute>,
     pub defaults: Defaults,
     pub timeouts: Timeouts,
     pub limits: Limits,
@@ -112,15 +116,15 @@ impl Config {
     }
 
     /// The configuration of `run --inside IF --outside IF`: one rule that translates everything
-    /// from `from` to `addresses`, all else by default. Interfaces and addresses are checked as
-    /// those of a file are.
+    /// from `from` to what `source` says, all else by default. Interfaces and addresses are checked
+    /// as those of a file are.
     pub fn quick(
         interfaces: Interfaces,
         from: Vec<Ipv4Net>,
-        addresses: Vec<Ipv4Addr>,
+        source: Source,
     ) -> Result<Self, ConfigError> {
         let mut report = Report::new(None);
-        let file = model::File::quick(interfaces, &from, &addresses);
+        let file = model::File::quick(interfaces, &from, &source);
         let config = validate::resolve(file, &mut report);
         finish(config, report)
     }

@@ -5,7 +5,9 @@
 //! missing or does not fit together is found by [`validate`](super::validate), which can then say
 //! so for all keys at once. Defaults are those of the types in [`checked`](super::checked).
 
-use std::net::Ipv4Addr;
+mod forms;
+
+use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
 use serde::Deserialize;
@@ -13,8 +15,13 @@ use serde::de::IgnoredAny;
 use toml::Spanned;
 
 use super::QUICK_RULE;
-use super::checked::Interfaces;
-use super::words::{ActionWord, Hook, Pooling, Protocol, SourceModel, Unmatched};
+use super::checked::{self, Interfaces};
+use super::words::{
+    ActionWord, Candidates, Hook, OnAddressRemoved, Pooling, PrivateScope, Protocol, TieBreak,
+    Unmatched,
+};
+
+pub(super) use forms::{Address, DurationText, PortsText, Source};
 
 /// A key of the documented format that this version cannot act on. It is refused by name
 /// ([`unavailable`](super::unavailable)): a gateway that ignores a security setting is worse than
@@ -40,10 +47,10 @@ pub(super) struct File {
     pub timeouts: TimeoutsTable,
     /// Capacities.
     pub limits: LimitsTable,
-    /// Order and flags of external addresses.
-    pub addresses: NotYet,
+    /// Order and flags of an interface's addresses, by its name.
+    pub addresses: BTreeMap<Spanned<String>, Spanned<Vec<Spanned<Address>>>>,
     /// Options of the source models.
-    pub source: NotYet,
+    pub source: SourceOptionsTable,
     /// How long an external port rests after use.
     pub cooldown: NotYet,
     /// Metrics and health endpoint.
@@ -51,20 +58,25 @@ pub(super) struct File {
     /// Log of translations.
     pub log: NotYet,
     /// Routes to keep in the kernel.
-    pub static_routes: NotYet,
+    pub static_routes: Vec<Spanned<StaticRouteTable>>,
 }
 
 impl File {
     /// The file that says the same as `run --inside IF --outside IF`. Going through the file's
     /// form means that one set of checks holds for both.
-    pub fn quick(interfaces: Interfaces, from: &[Ipv4Net], addresses: &[Ipv4Addr]) -> Self {
-        let source = SourceTable { addresses: list(addresses), pooling: None };
+    pub fn quick(interfaces: Interfaces, from: &[Ipv4Net], source: &checked::Source) -> Self {
+        let source = match source {
+            checked::Source::Model(model) => Source::Model(*model),
+            checked::Source::Addresses { addresses, pooling } => {
+                Source::Table(SourceTable { addresses: list(addresses), pooling: Some(*pooling) })
+            }
+        };
         let rule = RuleTable {
             name: Some(nowhere(QUICK_RULE.to_owned())),
             from: list(from),
             to: list(&["0.0.0.0/0"]),
             action: Some(nowhere(ActionWord::Snat)),
-            source: Some(nowhere(Source::Table(source))),
+            source: Some(nowhere(source)),
             ..RuleTable::default()
         };
         let interfaces = InterfacesTable {
@@ -109,7 +121,7 @@ pub(super) struct NetworkTable {
     /// The prefixes that belong to it. No prefix may lie in two networks.
     pub prefixes: List<String>,
     /// Interfaces by which packets from these prefixes must arrive.
-    pub interfaces: NotYet,
+    pub interfaces: List<String>,
 }
 
 /// `[[rules]]`
@@ -139,18 +151,11 @@ pub(super) struct RuleTable {
     /// Whether paired pooling may use another address when the client's own is full.
     pub spill: NotYet,
     /// Whether the chosen address stays although the model now prefers another.
-    pub sticky: NotYet,
-    /// What happens to sessions whose external address goes away.
-    pub on_address_removed: NotYet,
+    pub sticky: Option<Spanned<bool>>,
+    /// What happens to sessions whose external address goes away: `drain` or `end`.
+    pub on_address_removed: Option<Spanned<OnAddressRemoved>>,
     /// TCP maximum segment size.
     pub mss: NotYet,
-}
-
-/// The `source` key: a model by name, or a table.
-#[derive(Debug)]
-pub(super) enum Source {
-    Model(SourceModel),
-    Table(SourceTable),
 }
 
 /// `source = { … }`
@@ -163,30 +168,14 @@ pub(super) struct SourceTable {
     pub pooling: Option<Pooling>,
 }
 
-impl<'de> Deserialize<'de> for Source {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Source;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a table such as { addresses = [\"203.0.113.1\"] }")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Source, E> {
-                let word = serde::de::value::StrDeserializer::new(word);
-                SourceModel::deserialize(word).map(Source::Model)
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Source, A::Error> {
-                let map = serde::de::value::MapAccessDeserializer::new(map);
-                SourceTable::deserialize(map).map(Source::Table)
-            }
-        }
-
-        deserializer.deserialize_any(Visitor)
-    }
+/// An element of a list in `[addresses]` that is written as a table.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct AddressTable {
+    /// The address.
+    pub address: Option<Spanned<String>>,
+    /// Whether it is a source only where it is named (Windows `SkipAsSource`).
+    pub skip_as_source: bool,
 }
 
 /// `[defaults]`
@@ -195,6 +184,36 @@ impl<'de> Deserialize<'de> for Source {
 pub(super) struct DefaultsTable {
     /// Packets that no rule covers: `route` or `drop`.
     pub unmatched: Option<Unmatched>,
+}
+
+/// `[source]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct SourceOptionsTable {
+    /// Which of equal addresses wins: the `first` configured or the `lowest`.
+    pub tie_break: Option<Spanned<TieBreak>>,
+    /// Addresses of the `egress` interface, or of `all`.
+    pub candidates: Option<Spanned<Candidates>>,
+    /// The scope of private addresses: `global` or `site-local`.
+    pub private_scope: Option<Spanned<PrivateScope>>,
+    /// Whether the gateway's own packets may not leave with another interface's address.
+    pub enforce_strong_send: Option<bool>,
+    /// Whether the models of old leave out addresses with `skip_as_source`.
+    pub honour_skip_as_source: Option<Spanned<bool>>,
+}
+
+/// `[[static_routes]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct StaticRouteTable {
+    /// The destinations.
+    pub to: Option<Spanned<String>>,
+    /// The router; without it they are neighbours.
+    pub via: Option<Spanned<String>>,
+    /// The interface.
+    pub dev: Option<Spanned<String>>,
+    /// Of two routes to the same destinations the one with the lower number is taken.
+    pub metric: Option<Spanned<i64>>,
 }
 
 /// `[timeouts]`: durations such as `"300s"` or `"2h 4m"`.
@@ -228,43 +247,3 @@ pub(super) struct LimitsTable {
     /// New sessions of one client in a second.
     pub new_per_second_per_client: NotYet,
 }
-
-/// Declares a string type that says what it should have been when it is not a string.
-macro_rules! quoted {
-    ($(#[$meta:meta])* $name:ident, $expected:literal) => {
-        $(#[$meta])*
-        #[derive(Debug)]
-        pub(super) struct $name(pub String);
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Visitor;
-
-                impl serde::de::Visitor<'_> for Visitor {
-                    type Value = $name;
-
-                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                        f.write_str($expected)
-                    }
-
-                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
-                        Ok($name(text.to_owned()))
-                    }
-                }
-
-                deserializer.deserialize_str(Visitor)
-            }
-        }
-    };
-}
-
-quoted!(
-    /// A duration as it is written.
-    DurationText,
-    "a duration with its unit, in quotes, such as \"300s\""
-);
-quoted!(
-    /// A port range as it is written.
-    PortsText,
-    "a port range in quotes, such as \"1024-65535\""
-);

@@ -101,7 +101,8 @@ fn plain_type(serde: &str) -> &str {
     match serde {
         "a sequence" => "a list",
         "sequence" => "a list",
-        "map" => "a table",
+        "map" | "a map" => "a table",
+        "a boolean" => "true or false",
         "i64" => "a whole number",
         "a string" => "text in quotes",
         other => other,
@@ -113,9 +114,22 @@ fn help_for_type(found: &str, expected: &str, name: &str, key: Option<&Key>, tex
         if found == "map" && key.is_some_and(Key::is_top_level) {
             return format!("write [[{}]], with two brackets", excerpt(name));
         }
+        // `eth0.100 = [ … ]` is a key in a table `eth0`.
+        if found == "map" && key.is_some_and(|key| key.container() == " in [addresses]") {
+            return format!(
+                "quote a name with dots: `\"{}.100\" = [\"203.0.113.1\"]`",
+                excerpt(name)
+            );
+        }
         if found.starts_with("string") {
             return format!("write it in brackets: `{} = [{}]`", excerpt(name), excerpt(text));
         }
+    }
+    if found == "sequence"
+        && plain_type(expected) == "a table"
+        && key.is_some_and(Key::is_top_level)
+    {
+        return format!("write [{}], with one pair of brackets", excerpt(name));
     }
     String::new()
 }

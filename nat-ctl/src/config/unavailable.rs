@@ -1,22 +1,14 @@
 //! Refuses, by name, what belongs to the documented format but not to this version.
 
-use super::model::{File, NotYet, RuleTable, Source};
+use super::model::{File, NotYet, RuleTable};
 use super::report::Report;
 
-/// An address of the documentation range (RFC 5737) shown in examples.
-pub(super) const SOURCE_EXAMPLE: &str = "`source = { addresses = [\"203.0.113.1\"] }`";
-
-/// Reports every use of a key or value that is not available. A forgotten key cannot slip
+/// Reports every use of a key that is not available. A forgotten key cannot slip
 /// through: the compiler warns about a field of the model that is never read.
 pub(super) fn refuse(file: &File, report: &mut Report<'_>) {
-    for (section, value) in [
-        ("[addresses]", &file.addresses),
-        ("[source]", &file.source),
-        ("[cooldown]", &file.cooldown),
-        ("[listen]", &file.listen),
-        ("[log]", &file.log),
-        ("[[static_routes]]", &file.static_routes),
-    ] {
+    for (section, value) in
+        [("[cooldown]", &file.cooldown), ("[listen]", &file.listen), ("[log]", &file.log)]
+    {
         if let Some(value) = value {
             let message = format!("{section} is not available in this version");
             report.error(&value.span(), message, "remove the section");
@@ -29,9 +21,6 @@ pub(super) fn refuse(file: &File, report: &mut Report<'_>) {
         ("new_per_second_per_client", &limits.new_per_second_per_client),
     ];
     refuse_keys(keys, report);
-    for network in &file.networks {
-        refuse_keys([("interfaces", &network.get_ref().interfaces)], report);
-    }
     for rule in &file.rules {
         refuse_in_rule(rule.get_ref(), report);
     }
@@ -43,18 +32,9 @@ fn refuse_in_rule(rule: &RuleTable, report: &mut Report<'_>) {
         ("mapping", &rule.mapping),
         ("filtering", &rule.filtering),
         ("spill", &rule.spill),
-        ("sticky", &rule.sticky),
-        ("on_address_removed", &rule.on_address_removed),
         ("mss", &rule.mss),
     ];
     refuse_keys(keys, report);
-    if let Some(source) = &rule.source
-        && let Source::Model(model) = source.get_ref()
-    {
-        let message = format!("source model `{model}` is not available in this version");
-        let help = format!("name the external addresses, {SOURCE_EXAMPLE}");
-        report.error(&source.span(), message, help);
-    }
 }
 
 fn refuse_keys<const N: usize>(keys: [(&str, &NotYet); N], report: &mut Report<'_>) {

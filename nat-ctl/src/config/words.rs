@@ -128,17 +128,56 @@ words! {
 }
 
 words! {
-    /// Ways to choose the external address by the host's routes and addresses. Their names are
-    /// known, so that the message can say that they are not available yet.
-    pub(super) enum SourceModel {
-        /// Windows Server 2008 and later
+    /// How a `snat` rule chooses its external address by the host's routes and addresses.
+    pub enum SourceModel {
+        /// As Windows Server 2008 and later: the address nearest to the next hop
         StrongHost = "strong-host",
-        /// Windows Server 2003
+        /// As Windows Server 2003: the primary address of the interface that the best route names
         WeakHost = "weak-host",
-        /// First configured address of the egress interface
+        /// As ISA Server: the first configured address of the egress interface
         First = "first",
-        /// Lowest address of the egress interface
+        /// As the default IP address of Microsoft TMG: the lowest one of the egress interface
         Lowest = "lowest",
+    }
+}
+
+words! {
+    /// Which of several addresses wins where no rule of a model decides.
+    pub enum TieBreak {
+        /// The one that is configured first
+        First = "first",
+        /// The one with the smallest number
+        Lowest = "lowest",
+    }
+}
+
+words! {
+    /// Which addresses a model may choose from (RFC 6724 section 4).
+    pub enum Candidates {
+        /// Those of the egress interface
+        Egress = "egress",
+        /// Those of all interfaces
+        All = "all",
+    }
+}
+
+words! {
+    /// The scope of private addresses (RFC 1918).
+    pub enum PrivateScope {
+        /// Global (RFC 6724 section 3.2)
+        Global = "global",
+        /// Site-local (RFC 3484 section 3.2)
+        SiteLocal = "site-local",
+    }
+}
+
+words! {
+    /// What becomes of sessions whose external address is taken from the host.
+    pub enum OnAddressRemoved {
+        /// They stay until they end; new ones get another address
+        Drain = "drain",
+        /// They end at once
+        End = "end",
     }
 }
 

@@ -76,7 +76,63 @@ fn every_change_has_its_line() {
                     "action = \"snat\"\nsource = { addresses = [\"203.0.113.1\"] }",
                 ),
             ],
-            "~ rule \"vpn\": to 10.20.0.0/16 → 10.20.0.0/16 external; protocols none → tcp udp icmp; action route → snat; source none → 203.0.113.1; pooling none → paired; ports none → 1024-65535",
+            "~ rule \"vpn\": to 10.20.0.0/16 → 10.20.0.0/16 external; protocols none → tcp udp icmp; action route → snat; source none → 203.0.113.1; pooling none → paired; sticky none → false; on_address_removed none → drain; ports none → 1024-65535",
+        ),
+        (
+            vec![
+                ("{ addresses = [\"203.0.113.1\"] }", "\"lowest\"\nsticky = true"),
+                ("source =", "on_address_removed = \"end\"\nsource ="),
+            ],
+            "~ rule \"internet\": source 203.0.113.1 → lowest; pooling paired → none; sticky false → true; on_address_removed drain → end",
+        ),
+        (
+            vec![
+                ("name = \"vpn\"", "name = \"web\""),
+                (
+                    "action = \"route\"",
+                    "action = \"snat\"\nsource = \"first\"\nsticky = true\non_address_removed = \"end\"",
+                ),
+            ],
+            "- rule \"vpn\"\n+ rule \"web\" at 1: from internal to 10.20.0.0/16: snat tcp udp icmp first sticky on_address_removed end ports 1024-65535",
+        ),
+        (
+            vec![(
+                "action = \"drop\"\n",
+                concat!(
+                    "action = \"drop\"\n[source]\ntie_break = \"lowest\"\ncandidates = \"all\"\n",
+                    "private_scope = \"site-local\"\nenforce_strong_send = true\n",
+                    "honour_skip_as_source = false\n",
+                ),
+            )],
+            "~ source.tie_break first → lowest\n~ source.candidates egress → all\n~ source.private_scope global → site-local\n~ source.enforce_strong_send false → true\n~ source.honour_skip_as_source true → false",
+        ),
+        (
+            vec![(
+                "[[networks]]",
+                concat!(
+                    "[addresses]\nwan0 = [\"203.0.113.2\", { address = \"203.0.113.1\", ",
+                    "skip_as_source = true }]\n[[networks]]",
+                ),
+            )],
+            "~ addresses.wan0 none → 203.0.113.2 203.0.113.1(skip_as_source)",
+        ),
+        (
+            vec![("prefixes = [", "interfaces = [\"lan0\"]\nprefixes = [\"192.168.0.0/16\", ")],
+            "~ network \"internal\": +192.168.0.0/16 interfaces none → lan0",
+        ),
+        (
+            vec![(
+                "[[rules]]",
+                "[[networks]]\nname = \"dmz\"\nprefixes = [\"192.0.2.0/24\"]\ninterfaces = [\"lan0\"]\n[[rules]]",
+            )],
+            "+ network \"dmz\": 192.0.2.0/24 by lan0",
+        ),
+        (
+            vec![(
+                "action = \"drop\"\n",
+                "action = \"drop\"\n[[static_routes]]\nto = \"10.128.0.0/9\"\nvia = \"10.0.0.1\"\ndev = \"lan0\"\n[[static_routes]]\nto = \"192.0.2.1\"\ndev = \"lan0\"\nmetric = 7\n",
+            )],
+            "+ static route 10.128.0.0/9 via 10.0.0.1 dev lan0\n+ static route 192.0.2.1/32 dev lan0 metric 7",
         ),
         (
             vec![("name = \"rest\"", "name = \"others\"")],
@@ -119,6 +175,8 @@ fn every_change_has_its_line() {
         let plan = replaced(&pairs);
         assert_eq!(plan.to_string(), expected);
         assert_eq!(plan.is_empty(), expected == "no changes");
+        let live = !expected.contains("not while the data path is in place");
+        assert_eq!(plan.refuse_if_not_live().is_ok(), live, "{plan}");
         let json = serde_json::to_string(&plan).unwrap();
         assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan, "{json}");
     }
@@ -135,6 +193,32 @@ fn json_names_what_changes() {
             "fields": [{"key": "ports", "old": "1024-65535", "new": "2000-3000"}],
             "live": true,
         }]})
+    );
+    let route = "[[static_routes]]\nto = \"10.128.0.0/9\"\nvia = \"10.0.0.1\"\ndev = \"lan0\"\n";
+    let plan = replaced(&[
+        ("action = \"drop\"\n", &format!("action = \"drop\"\n{route}")),
+        ("prefixes = [", "interfaces = [\"lan0\"]\nprefixes = ["),
+    ]);
+    assert_eq!(
+        serde_json::to_value(&plan).unwrap(),
+        serde_json::json!({"changes": [
+            {
+                "change": "network-changed",
+                "network": "internal",
+                "added": [],
+                "removed": [],
+                "interfaces": {"key": "interfaces", "old": null, "new": "lan0"},
+                "live": true,
+            },
+            {
+                "change": "static-route-added",
+                "to": "10.128.0.0/9",
+                "via": "10.0.0.1",
+                "dev": "lan0",
+                "metric": 0,
+                "live": true,
+            },
+        ]})
     );
     let plan =
         replaced(&[("action = \"drop\"\n", "action = \"drop\"\n[limits]\nmax_sessions = 16\n")]);
@@ -158,6 +242,50 @@ fn what_needs_new_maps_is_refused_with_a_way_out() {
     assert!(message.contains("limits.max_sessions 262144 → 16"), "{message}");
     assert!(message.contains("nat-ctl detach"), "{message}");
     assert_eq!(replaced(&[("\"lan0\"", "\"lan1\"")]).refuse_if_not_live(), Ok(()));
+}
+
+/// What is there before and after, in another order or of another value.
+#[test]
+fn addresses_networks_and_routes_that_change() {
+    let with =
+        |text: &str| config(&format!("{OLD}{text}").replacen("\"wan0\"", "\"wan0\", \"wan1\"", 1));
+    let plan = |old: &str, new: &str| Plan::between(&with(old), &with(new)).to_string();
+    let (one, two) = ("\"192.0.2.1\"", "\"192.0.2.2\"");
+    let list = |wan0: &str, wan1: &str| format!("[addresses]\nwan0 = [{wan0}]\nwan1 = [{wan1}]\n");
+    assert_eq!(plan(&list(one, two), &list(one, two)), "no changes");
+    assert_eq!(
+        plan(&list(&format!("{one}, {two}"), ""), &list(&format!("{two}, {one}"), "")),
+        "~ addresses.wan0 192.0.2.1 192.0.2.2 → 192.0.2.2 192.0.2.1"
+    );
+    assert_eq!(
+        plan(
+            &list(one, two),
+            "[addresses]\nwan1 = [{ address = \"192.0.2.2\", skip_as_source = true }]"
+        ),
+        "~ addresses.wan0 192.0.2.1 → none\n~ addresses.wan1 192.0.2.2 → 192.0.2.2(skip_as_source)"
+    );
+    let network = |interfaces: &str| {
+        format!("[[networks]]\nname = \"dmz\"\nprefixes = [\"192.0.2.0/24\"]\n{interfaces}")
+    };
+    assert_eq!(
+        plan(&network("interfaces = [\"lan0\"]"), &network("")),
+        "~ network \"dmz\": interfaces lan0 → none"
+    );
+    let route = |via: &str, metric: u32| {
+        format!(
+            "[[static_routes]]\nto = \"192.0.2.0/24\"\nvia = \"{via}\"\ndev = \"lan0\"\nmetric = {metric}\n"
+        )
+    };
+    assert_eq!(
+        plan(&route("10.0.0.1", 0), &route("10.0.0.2", 0)),
+        "- static route 192.0.2.0/24 via 10.0.0.1 dev lan0\n+ static route 192.0.2.0/24 via 10.0.0.2 dev lan0"
+    );
+    let (best, standby) = (route("10.0.0.1", 0), route("10.0.0.2", 9));
+    assert_eq!(plan(&format!("{best}{standby}"), &format!("{standby}{best}")), "no changes");
+    assert_eq!(
+        plan(&format!("{best}{standby}"), &best),
+        "- static route 192.0.2.0/24 via 10.0.0.2 dev lan0 metric 9"
+    );
 }
 
 /// A configuration with these rules in this order.

@@ -1,5 +1,5 @@
-//! Edits of the configuration as text: a rule comes, goes or moves, and everything else stays as
-//! it is written, byte for byte.
+//! Edits of the configuration as text: a rule comes, goes or moves, an address gets or loses its
+//! flag, and everything else stays as it is written, byte for byte.
 //!
 //! The text is spliced instead of printed anew from a tree, because that is the only way to keep
 //! what a tree does not hold. toml_edit says where things are written. A comment belongs to the
@@ -9,6 +9,7 @@
 //! Whatever an edit makes is read by [`Config::parse`] before anybody sees it: an edit cannot make
 //! a configuration that is refused, nor change more than it was asked to.
 
+mod addresses;
 mod inline;
 mod splice;
 mod tables;
@@ -21,7 +22,8 @@ use std::ops::Range;
 
 use toml_edit::{Document, Item};
 
-pub use written::NewRule;
+pub use addresses::list as list_addresses;
+pub use written::{NewRule, NewSource};
 
 use super::{Config, ConfigError, nearest};
 use crate::exit::Failure;
@@ -50,7 +52,7 @@ pub enum EditError {
     NoSuchRule { name: String, nearest: Option<String> },
     #[error("there is no position {position}: the last one is {last}")]
     NoSuchPosition { position: NonZeroUsize, last: usize },
-    #[error("the rules are written in a way that cannot be edited without risk")]
+    #[error("the file is written in a way that cannot be edited without risk")]
     TooIntricate,
 }
 
@@ -130,16 +132,17 @@ fn finish(
     let as_wanted =
         config.rules.iter().map(|rule| Some(&rule.name)).eq(names.iter().map(Option::as_ref));
     let others_kept = Config::parse(before, file_name).map_or(true, |before| {
-        before.networks == config.networks
-            && before.interfaces == config.interfaces
-            && before.defaults == config.defaults
-            && before.timeouts == config.timeouts
-            && before.limits == config.limits
-            && before.rules.iter().all(|old| {
-                config.rules.iter().find(|new| new.name == old.name).is_none_or(|new| new == old)
-            })
+        let rules_kept = before.rules.iter().all(|old| {
+            config.rules.iter().find(|new| new.name == old.name).is_none_or(|new| new == old)
+        });
+        rules_kept && without_rules(before) == without_rules(config)
     });
     if as_wanted && others_kept { Ok(edited) } else { Err(EditError::TooIntricate) }
+}
+
+/// All that an edit must not change.
+fn without_rules(config: Config) -> Config {
+    Config { rules: Vec::new(), warnings: Vec::new(), ..config }
 }
 
 /// The rules of a file and where they are written.

@@ -64,7 +64,7 @@ fn collect(text: &str, table: &Table, parts: &mut Vec<Span>) {
 }
 
 /// The end of the last value that is written under the table's own header.
-fn content_end(table: &Table) -> usize {
+pub(super) fn content_end(table: &Table) -> usize {
     let ends = table.iter().map(|(_, item)| match item {
         Item::Value(value) => value.span().map_or(0, |span| span.end),
         Item::Table(inner) if inner.is_dotted() => content_end(inner),

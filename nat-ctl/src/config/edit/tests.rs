@@ -1,9 +1,11 @@
 //! Text in, text out.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{ActionWord, Pooling, Protocol};
+use crate::config::{ActionWord, OnAddressRemoved, Pooling, Protocol, SourceModel};
 
 /// Comments wherever TOML allows one.
 const TABLES: &str = r#"# Gateway of the branch office.
@@ -78,8 +80,9 @@ fn new_rule(name: &str) -> NewRule {
         to: vec!["external".to_owned()],
         protocols: Vec::new(),
         action: ActionWord::Drop,
-        source: Vec::new(),
-        pooling: None,
+        source: None,
+        sticky: false,
+        on_address_removed: None,
         ports: None,
     }
 }
@@ -107,8 +110,10 @@ fn a_rule_is_written_in_full() {
         to: vec!["external".to_owned(), "8.8.8.8".to_owned()],
         protocols: vec![Protocol::Tcp, Protocol::Udp],
         action: ActionWord::Snat,
-        source: vec![[203, 0, 113, 1].into(), [203, 0, 113, 2].into()],
-        pooling: Some(Pooling::Random),
+        source: Some(NewSource::Addresses {
+            addresses: vec![[203, 0, 113, 1].into(), [203, 0, 113, 2].into()],
+            pooling: Some(Pooling::Random),
+        }),
         ports: Some("2000-3000".to_owned()),
         ..new_rule("web \"1\"")
     };
@@ -128,6 +133,15 @@ ports = "2000-3000""#;
         add("rules = []\n[interfaces]\ninside = [\"a\"]\noutside = [\"b\"]", "f", &rule, &At::Last);
     let expected = r#"rules = [{ name = 'web "1"', from = ["10.1.0.0/16"], to = ["external", "8.8.8.8"], protocols = ["tcp", "udp"], action = "snat", source = { addresses = ["203.0.113.1", "203.0.113.2"], pooling = "random" }, ports = "2000-3000" }]"#;
     assert_eq!(text.unwrap().lines().next(), Some(expected));
+    let rule = NewRule {
+        source: Some(NewSource::Model(SourceModel::Lowest)),
+        sticky: true,
+        on_address_removed: Some(OnAddressRemoved::End),
+        ..rule
+    };
+    let text = add(NONE, "nat.toml", &rule, &At::Last).unwrap();
+    let expected = "source = \"lowest\"\nsticky = true\non_address_removed = \"end\"\nports =";
+    assert!(text.contains(expected), "{text}");
 }
 
 #[test]
@@ -286,10 +300,10 @@ fn what_is_refused_changes_nothing() {
             add(
                 TABLES,
                 "nat.toml",
-                &NewRule { action: ActionWord::Snat, ..new_rule("x") },
+                &NewRule { protocols: vec![Protocol::Tcp], ..new_rule("x") },
                 &At::Last,
             ),
-            "has no `source`",
+            "`protocols` in rule `x`, whose action is \"drop\"",
         ),
         (
             add(TABLES, "nat.toml", &new_rule("x"), &before("vpm")),
@@ -327,6 +341,10 @@ fn gap() -> impl Strategy<Value = String> {
         Just("\n# floating\n\n".to_owned()),
         Just("# above\n\n# below\n".to_owned()),
         Just("[limits] # here\nmax_sessions = 16\n".to_owned()),
+        Just("[addresses] # here\nwan0 = [ # order\n  { address = \"192.0.2.1\", skip_as_source = true }\n]\n".to_owned()),
+        Just("[source] # here\nenforce_strong_send = true\n".to_owned()),
+        Just("[[static_routes]] # here\nto = \"192.0.2.0/24\"\ndev = \"lan0\"\n".to_owned()),
+        Just("[[networks]]\nname = \"n\"\nprefixes = [\"172.16.0.0/12\"]\ninterfaces = [\"lan0\"] # here\n".to_owned()),
     ]
 }
 
@@ -334,14 +352,14 @@ fn file() -> impl Strategy<Value = (String, usize)> {
     let gaps = proptest::collection::vec(gap(), 1..6);
     (gaps, any::<bool>(), any::<bool>()).prop_map(|(gaps, crlf, unfinished)| {
         let mut text = "[interfaces]\ninside = [\"lan0\"]\noutside = [\"wan0\"]\n".to_owned();
-        let mut limits = false;
+        let mut tables = BTreeSet::new();
         for (index, gap) in gaps.iter().enumerate() {
             if index > 0 {
                 text.push_str(&format!(
                     "[[rules]]\nname = \"r{index}\" # {index}\nfrom = [\"10.0.0.0/8\"]\nto = [\"external\"]\naction = \"drop\"\n"
                 ));
             }
-            if !(gap.starts_with('[') && std::mem::replace(&mut limits, true)) {
+            if !gap.starts_with('[') || tables.insert(gap) {
                 text.push_str(gap);
             }
         }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use toml_edit::{Array, InlineTable, Value};
 
-use crate::config::words::{ActionWord, Pooling, Protocol};
+use crate::config::words::{ActionWord, OnAddressRemoved, Pooling, Protocol, SourceModel};
 
 /// A rule that is to be added. What is empty or absent is not written and has its default. Nothing
 /// is checked here: the edited file is.
@@ -15,9 +15,17 @@ pub struct NewRule {
     pub to: Vec<String>,
     pub protocols: Vec<Protocol>,
     pub action: ActionWord,
-    pub source: Vec<Ipv4Addr>,
-    pub pooling: Option<Pooling>,
+    pub source: Option<NewSource>,
+    pub sticky: bool,
+    pub on_address_removed: Option<OnAddressRemoved>,
     pub ports: Option<String>,
+}
+
+/// The source of a rule that is to be added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewSource {
+    Model(SourceModel),
+    Addresses { addresses: Vec<Ipv4Addr>, pooling: Option<Pooling> },
 }
 
 impl NewRule {
@@ -44,20 +52,35 @@ impl NewRule {
             entries.push(("protocols", list(&self.protocols)));
         }
         entries.push(("action", Value::from(self.action.as_str())));
-        let mut source = InlineTable::new();
-        if !self.source.is_empty() {
-            source.insert("addresses", list(&self.source));
+        if let Some(source) = &self.source {
+            entries.push(("source", source.value()));
         }
-        if let Some(pooling) = self.pooling {
-            source.insert("pooling", Value::from(pooling.as_str()));
+        if self.sticky {
+            entries.push(("sticky", Value::from(true)));
         }
-        if !source.is_empty() {
-            entries.push(("source", Value::from(source)));
+        if let Some(what) = self.on_address_removed {
+            entries.push(("on_address_removed", Value::from(what.as_str())));
         }
         if let Some(ports) = &self.ports {
             entries.push(("ports", Value::from(ports.as_str())));
         }
         entries
+    }
+}
+
+impl NewSource {
+    fn value(&self) -> Value {
+        match self {
+            Self::Model(model) => Value::from(model.as_str()),
+            Self::Addresses { addresses, pooling } => {
+                let mut source = InlineTable::new();
+                source.insert("addresses", list(addresses));
+                if let Some(pooling) = pooling {
+                    source.insert("pooling", Value::from(pooling.as_str()));
+                }
+                Value::from(source)
+            }
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::{GOOD, accept, good_and, good_with};
 use crate::config::{
-    Action, Config, Defaults, Hook, Interfaces, Limits, Pooling, Protocol, ProtocolSet, Selector,
-    Snat, Timeouts, Unmatched,
+    Action, Config, Defaults, Hook, Interfaces, Limits, OnAddressRemoved, Pooling, Protocol,
+    ProtocolSet, Selector, Snat, Source, SourceModel, SourceOptions, StaticRoute, Timeouts,
+    Unmatched,
 };
 
 /// Every key of the documented format, also those that are not available yet.
@@ -88,9 +89,13 @@ inside  = ["lan0"]
 outside = ["wan0"]
 hook    = "auto"
 
+[addresses]
+wan0 = ["192.168.1.14", { address = "192.168.1.68", skip_as_source = true }]
+
 [[networks]]
 name = "internal"
 prefixes = ["10.0.0.0/8", "172.16.0.0/12"]
+interfaces = ["lan0"]
 
 [[rules]]
 name = "vpn"
@@ -99,16 +104,33 @@ to = ["10.20.0.0/16"]
 action = "route"
 
 [[rules]]
+name = "web"
+from = ["internal"]
+to = ["external"]
+protocols = ["tcp"]
+action = "snat"
+source = { addresses = ["192.168.1.14", "192.168.1.68"], pooling = "paired" }
+
+[[rules]]
 name = "internet"
 from = ["internal"]
 to = ["external"]
 protocols = ["tcp", "udp", "icmp"]
 action = "snat"
-source = { addresses = ["192.168.1.14", "192.168.1.68"], pooling = "paired" }
+source = "strong-host"
+sticky = false
+on_address_removed = "drain"
 ports = "1024-65535"
 
 [defaults]
 unmatched = "route"
+
+[source]
+tie_break = "first"
+candidates = "egress"
+private_scope = "global"
+enforce_strong_send = false
+honour_skip_as_source = true
 
 [timeouts]
 tcp_established = "7440s"
@@ -120,17 +142,32 @@ icmp = "60s"
 
 [limits]
 max_sessions = 262144
+
+[[static_routes]]
+to = "10.128.0.0/9"
+via = "10.0.0.1"
+dev = "lan0"
+metric = 0
 "#;
 
+/// What the last of the rules that translate does.
 fn snat(config: &Config) -> &Snat {
     config
         .rules
         .iter()
+        .rev()
         .find_map(|rule| match &rule.action {
             Action::Snat(snat) => Some(snat),
             _ => None,
         })
         .unwrap()
+}
+
+fn pooling(snat: &Snat) -> Pooling {
+    match &snat.source {
+        Source::Addresses { pooling, .. } => *pooling,
+        Source::Model(model) => panic!("{model}"),
+    }
 }
 
 #[test]
@@ -148,35 +185,50 @@ fn the_sample() {
     assert_eq!(config.networks.len(), 1);
     assert_eq!(config.networks[0].name, "internal");
     assert_eq!(config.networks[0].prefixes.len(), 2);
-    let [vpn, internet] = config.rules.as_slice() else { panic!("{:?}", config.rules) };
+    assert_eq!(config.networks[0].interfaces, ["lan0"]);
+    let [vpn, web, internet] = config.rules.as_slice() else { panic!("{:?}", config.rules) };
     assert_eq!((vpn.name.as_str(), &vpn.action), ("vpn", &Action::Route));
     assert_eq!(vpn.to, [Selector::Prefix("10.20.0.0/16".parse().unwrap())]);
     assert_eq!(vpn.protocols, ProtocolSet::EVERY);
     assert_eq!(internet.from, [Selector::Network(0)]);
     assert_eq!(internet.to, [Selector::External]);
     assert_eq!(internet.protocols, ProtocolSet::TRANSLATABLE);
-    assert_eq!(
-        snat(&config),
-        &Snat {
-            addresses: vec![Ipv4Addr::new(192, 168, 1, 14), Ipv4Addr::new(192, 168, 1, 68)],
-            pooling: Pooling::Paired,
-            ports: 1024..=65535,
-        }
-    );
+    let listed = Source::Addresses {
+        addresses: vec![Ipv4Addr::new(192, 168, 1, 14), Ipv4Addr::new(192, 168, 1, 68)],
+        pooling: Pooling::Paired,
+    };
+    let by_default = Snat {
+        source: Source::Model(SourceModel::StrongHost),
+        sticky: false,
+        on_address_removed: OnAddressRemoved::Drain,
+        ports: 1024..=65535,
+    };
+    assert_eq!(web.action, Action::Snat(Snat { source: listed, ..by_default.clone() }));
+    assert_eq!(internet.action, Action::Snat(by_default));
+    let [route] = config.static_routes.as_slice() else { panic!("{:?}", config.static_routes) };
+    assert_eq!(route.to_string(), "10.128.0.0/9 via 10.0.0.1 dev lan0");
 }
 
 /// The sample names every key with its default value.
 #[test]
 fn the_sample_shows_the_defaults() {
     let sample = accept(SAMPLE);
-    let config = accept(GOOD);
+    let config = accept(&good_with("source = { addresses = [\"203.0.113.1\"] }", ""));
+    assert_eq!(
+        (config.source, sample.source),
+        (SourceOptions::default(), SourceOptions::default())
+    );
     assert_eq!((config.timeouts, sample.timeouts), (Timeouts::default(), Timeouts::default()));
     assert_eq!((config.limits, sample.limits), (Limits::default(), Limits::default()));
     assert_eq!((config.defaults, sample.defaults), (Defaults::default(), Defaults::default()));
     assert_eq!(config.interfaces.hook, sample.interfaces.hook);
-    assert_eq!(snat(&config).ports, snat(&sample).ports);
-    assert_eq!(snat(&config).pooling, snat(&sample).pooling);
-    assert_eq!(config.rules[0].protocols, sample.rules[1].protocols);
+    assert_eq!(snat(&config), snat(&sample));
+    assert_eq!(config.rules[0].protocols, sample.rules[2].protocols);
+    let metric = sample.static_routes[0].metric;
+    assert_eq!(metric, StaticRoute::METRIC_DEFAULT);
+    let listed = accept(GOOD);
+    let Action::Snat(web) = &sample.rules[1].action else { panic!() };
+    assert_eq!(pooling(snat(&listed)), pooling(web));
 }
 
 #[test]
@@ -197,7 +249,7 @@ fn values_are_taken() {
     assert_eq!(rule.to, to);
     assert!(rule.protocols.contains(Protocol::Udp));
     assert!(!rule.protocols.contains(Protocol::Tcp) && !rule.protocols.contains_others());
-    assert_eq!((snat(&config).pooling, &snat(&config).ports), (Pooling::Random, &(1..=1)));
+    assert_eq!((pooling(snat(&config)), &snat(&config).ports), (Pooling::Random, &(1..=1)));
     assert_eq!(config.defaults.unmatched, Unmatched::Drop);
     assert_eq!(config.timeouts.tcp_established, Duration::from_secs(7440));
     assert_eq!(config.timeouts.udp_dns, Duration::from_secs(1));
@@ -224,6 +276,10 @@ fn prefixes_of_one_network_may_overlap() {
     assert_eq!(accept(&text).networks.len(), 2);
 }
 
+fn listed(addresses: Vec<Ipv4Addr>) -> Source {
+    Source::Addresses { addresses, pooling: Pooling::Paired }
+}
+
 #[test]
 fn quick_is_one_rule() {
     let interfaces = Interfaces {
@@ -232,34 +288,35 @@ fn quick_is_one_rule() {
         hook: Hook::Tc,
     };
     let from = vec!["10.0.0.0/24".parse().unwrap()];
-    let address = Ipv4Addr::new(203, 0, 113, 7);
-    let config = Config::quick(interfaces.clone(), from, vec![address]).unwrap();
+    let source = listed(vec![Ipv4Addr::new(203, 0, 113, 7)]);
+    let config = Config::quick(interfaces.clone(), from, source.clone()).unwrap();
     assert_eq!(config.interfaces, interfaces);
     assert_eq!(config.warnings, []);
     assert_eq!(config.rules.len(), 1);
     assert_eq!(config.rules[0].name, "default");
     assert_eq!(config.rules[0].to, [Selector::Prefix("0.0.0.0/0".parse().unwrap())]);
-    assert_eq!(snat(&config).addresses, [address]);
-    assert_eq!(snat(&config).ports, 1024..=65535);
+    assert_eq!(snat(&config), &Snat { source, ..snat(&accept(GOOD)).clone() });
 }
 
 #[test]
 fn quick_is_checked_like_a_file() {
-    let quick = |inside: &str, addresses: Vec<Ipv4Addr>| {
+    let quick = |inside: &str, source: Source| {
         let interfaces = Interfaces {
             inside: vec![inside.to_owned()],
             outside: vec!["wan0".to_owned()],
             hook: Hook::Auto,
         };
-        let error = Config::quick(interfaces, vec!["10.0.0.0/8".parse().unwrap()], addresses);
+        let error = Config::quick(interfaces, vec!["10.0.0.0/8".parse().unwrap()], source);
         error.unwrap_err().to_string()
     };
-    let address = Ipv4Addr::new(203, 0, 113, 7);
+    let strong = Source::Model(SourceModel::StrongHost);
     assert_eq!(
-        quick("wan0", vec![address]),
+        quick("wan0", strong.clone()),
         "error: interface `wan0` is both `inside` and `outside`\n  help: name it in one of them"
     );
-    assert!(quick("a/b", vec![address]).contains("interface name `a/b` contains '/'"));
-    assert!(quick("lan0", Vec::new()).contains("`addresses` in the source of rule `default`"));
-    assert!(quick("lan0", vec![Ipv4Addr::LOCALHOST]).contains("loopback"));
+    assert!(quick("a/b", strong).contains("interface name `a/b` contains '/'"));
+    assert!(
+        quick("lan0", listed(Vec::new())).contains("`addresses` in the source of rule `default`")
+    );
+    assert!(quick("lan0", listed(vec![Ipv4Addr::LOCALHOST])).contains("loopback"));
 }

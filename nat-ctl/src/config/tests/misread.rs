@@ -125,8 +125,8 @@ fn wrong_types() {
         ),
         (
             good_with("{ addresses = [\"203.0.113.1\"] }", "[\"203.0.113.1\"]"),
-            "wrong type for `source` in [[rules]]: expected a table such as { addresses = \
-             [\"203.0.113.1\"] }, found a list \n :10:10",
+            "wrong type for `source` in [[rules]]: expected a model such as \"strong-host\", or a \
+             table such as { addresses = [\"203.0.113.1\"] }, found a list \n :10:10",
         ),
         (
             good_and("[limits]\nmax_sessions = \"many\""),

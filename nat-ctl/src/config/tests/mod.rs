@@ -4,6 +4,8 @@ mod accepted;
 mod misread;
 mod properties;
 mod refused;
+mod sources;
+mod static_routes;
 mod unavailable;
 mod warned;
 

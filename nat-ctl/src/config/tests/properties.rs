@@ -13,6 +13,9 @@ const PIECES: &[&str] = &[
     "[limits]",
     "[timeouts]",
     "[cooldown]",
+    "[addresses]",
+    "[source]",
+    "[[static_routes]]",
     "[rules.source]",
     "inside",
     "outside",
@@ -26,6 +29,14 @@ const PIECES: &[&str] = &[
     "prefixes",
     "protocols",
     "addresses",
+    "address",
+    "skip_as_source",
+    "sticky",
+    "tie_break",
+    "interfaces",
+    "via",
+    "dev",
+    "metric",
     "pooling",
     "max_sessions",
     "udp",
@@ -47,6 +58,9 @@ const PIECES: &[&str] = &[
     "\"snat\"",
     "\"route\"",
     "\"external\"",
+    "\"strong-host\"",
+    "\"192.0.2.1\"",
+    "[\"192.0.2.1\", { address = \"192.0.2.2\", skip_as_source = true }]",
     "[\"10.0.0.0/8\"]",
     "[\"lan0\"]",
     "\"1-2\"",
@@ -126,6 +140,10 @@ proptest! {
         let rules = GOOD.split_once("[[rules]]").map_or("", |(before, _)| before);
         check(&format!("{rules}[[rules]]\n{key} = {quoted}\n"))?;
         check(&format!("{rules}[[rules]]\n{key} = [{quoted}]\n"))?;
+        check(&format!("{GOOD}[addresses]\nwan0 = [{quoted}]\n{quoted} = [\"192.0.2.1\"]\n"))?;
+        for key in ["to", "via", "dev"] {
+            check(&format!("{GOOD}[[static_routes]]\n{key} = {quoted}\n"))?;
+        }
         check(&format!("[timeouts]\nudp = {quoted}\n[interfaces]\ninside = [{quoted}]\n"))?;
     }
 }

@@ -73,17 +73,20 @@ fn rules() {
     };
     for (text, expected) in [
         (
-            good_with("source = { addresses = [\"203.0.113.1\"] }", ""),
-            "rule `internet` translates, but has no `source` \n :5:1 \n \
-             `source = { addresses = [\"203.0.113.1\"] }`",
-        ),
-        (
             route("source = { addresses = [\"203.0.113.1\"] }"),
             "`source` in rule `internet`, whose action is \"route\" \n :10:1 \n remove the line",
         ),
         (
             route("ports = \"1-2\""),
             "`ports` in rule `internet`, whose action is \"route\" \n :10:1",
+        ),
+        (
+            route("sticky = true"),
+            "`sticky` in rule `internet`, whose action is \"route\" \n :10:1 \n remove the line",
+        ),
+        (
+            route("on_address_removed = \"end\""),
+            "`on_address_removed` in rule `internet`, whose action is \"route\" \n :10:1",
         ),
         (
             route("protocols = [\"tcp\"]"),
@@ -140,7 +143,11 @@ fn addresses() {
     let addresses = |list: &str| good_with("addresses = [\"203.0.113.1\"]", list);
     let many: String = (0..65).map(|n| format!("\"203.0.113.{n}\",")).collect();
     for (list, expected) in [
-        ("addresses = []", "`addresses` in the source of rule `internet` is empty \n :10:24"),
+        (
+            "addresses = []",
+            "`addresses` in the source of rule `internet` is empty \n :10:24 \n \
+             `source = { addresses = [\"203.0.113.1\"] }`, or name a model",
+        ),
         ("", "`addresses` in the source of rule `internet` is missing \n :10:10"),
         (
             "addresses = [\"203.0.113.1\", \"203.0.113.1\"]",
@@ -242,6 +249,41 @@ fn networks() {
 }
 
 #[test]
+fn interfaces_of_networks() {
+    let network = |interfaces: &str| {
+        good_with("\"lan0\"]", "\"lan0\", \"lan1\"]")
+            + "[[networks]]\nname = \"a\"\nprefixes = [\"10.0.0.0/8\"]\n"
+            + &format!("interfaces = {interfaces}\n")
+    };
+    for (interfaces, expected) in [
+        (
+            "[]",
+            "network `a` has an empty `interfaces` \n :14:14 \n name inside interfaces, or remove",
+        ),
+        (
+            "[\"lan0\", \"wan0\"]",
+            "`interfaces` of network `a`: `wan0` is an outside interface \n :14:23 \n \
+             name interfaces of `inside` in [interfaces]",
+        ),
+        (
+            "[\"lna0\"]",
+            "`interfaces` of network `a`: `lna0` is not an inside interface \n :14:15 \n \
+             did you mean `lan0`?",
+        ),
+        ("[\"lan1\", \"lan1\"]", "`interfaces` of network `a` names `lan1` twice \n :14:23"),
+        ("\"lan0\"", "`interfaces` in [[networks]]: expected a list \n `interfaces = [\"lan0\"]`"),
+    ] {
+        refuse(&network(interfaces), expected);
+    }
+    let networks = super::accept(&network("[\"lan1\", \"lan0\"]")).networks;
+    assert_eq!(networks[0].interfaces, ["lan1", "lan0"]);
+    // Without inside interfaces there is nothing to compare with.
+    let text = network("[\"lan0\"]").replace("inside = [\"lan0\", \"lan1\"]\n", "");
+    let error = parse(&text).unwrap_err();
+    assert_eq!(error.diagnostics().len(), 1, "{error}");
+}
+
+#[test]
 fn timeouts_and_limits() {
     for (line, expected) in [
         ("udp = \"300\"", "`udp` in [timeouts]: \"300\" is not a duration \n :12:7 \n \"300s\""),
@@ -281,7 +323,6 @@ fn everything_is_reported_at_once_in_the_order_of_the_file() {
          to = [\"x\"]\naction = \"snat\"\nports = \"9-8\"\n[timeouts]\nudp = \"0s\"\n",
         "`inside` in [interfaces] is empty \n :2:10
          contains ' ' \n :3:12
-         rule 1 translates, but has no `source` \n :4:1
          the `name` of rule 1 is empty \n :5:8
          rule 1 has an empty `from` \n :6:8
          no network is called `x` \n :7:7
@@ -312,4 +353,19 @@ fn files_that_cannot_be_read() {
     expect_in_order(&message(), "nat.toml: it is larger than 4 MiB");
     std::fs::write(&path, GOOD).unwrap();
     assert!(Config::load(&path).is_ok());
+}
+
+#[test]
+fn networks_that_name_too_many_interfaces() {
+    let names: Vec<_> = (0..16).map(|n| format!("\"lan{n}\"")).collect();
+    let file = |count: usize| {
+        let (inside, named) = (names.join(", "), names[..count].join(", "));
+        format!(
+            "[interfaces]\ninside = [{inside}]\noutside = [\"wan0\"]\n[[networks]]\n\
+             name = \"a\"\nprefixes = [\"10.0.0.0/8\"]\ninterfaces = [{named}]\n"
+        )
+    };
+    Config::parse(&file(15), "test.toml").unwrap();
+    let error = Config::parse(&file(16), "test.toml").unwrap_err();
+    assert!(error.to_string().contains("more than 15 interfaces"), "{error}");
 }

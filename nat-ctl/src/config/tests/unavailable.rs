@@ -1,6 +1,6 @@
 //! Keys of the documented format that this version refuses by name.
 
-use super::{good_and, good_with, refuse};
+use super::{good_and, refuse};
 
 #[test]
 fn keys_of_rules() {
@@ -9,8 +9,6 @@ fn keys_of_rules() {
         ("filtering", "\"address-and-port-dependent\""),
         ("exclude_ports", "[]"),
         ("spill", "false"),
-        ("sticky", "false"),
-        ("on_address_removed", "\"drain\""),
         ("mss", "\"off\""),
     ] {
         refuse(
@@ -23,11 +21,7 @@ fn keys_of_rules() {
 }
 
 #[test]
-fn keys_of_networks_and_limits() {
-    refuse(
-        &good_and("[[networks]]\nname = \"a\"\nprefixes = [\"10.0.0.0/8\"]\ninterfaces = [\"a\"]"),
-        "`interfaces` is not available in this version \n nat.toml:14:1 \n remove the line",
-    );
+fn keys_of_limits() {
     for key in ["sessions_per_client", "half_open_per_client", "new_per_second_per_client"] {
         refuse(
             &good_and(&format!("[limits]\nmax_sessions = 16\n  {key} = 0")),
@@ -40,25 +34,10 @@ fn keys_of_networks_and_limits() {
 
 #[test]
 fn sections() {
-    for section in
-        ["[addresses]", "[source]", "[cooldown]", "[listen]", "[log]", "[[static_routes]]"]
-    {
+    for section in ["[cooldown]", "[listen]", "[log]"] {
         refuse(
             &good_and(&format!("{section}\nanything = 1979-05-27")),
             &format!("{section} is not available in this version \n nat.toml:11:1 \n remove the"),
-        );
-    }
-}
-
-#[test]
-fn source_models() {
-    for model in ["strong-host", "weak-host", "first", "lowest"] {
-        refuse(
-            &good_with("{ addresses = [\"203.0.113.1\"] }", &format!("\"{model}\"")),
-            &format!(
-                "source model `{model}` is not available in this version \n nat.toml:10:10 \n \
-                 name the external addresses, `source = {{ addresses = [\"203.0.113.1\"] }}`"
-            ),
         );
     }
 }
@@ -70,5 +49,5 @@ fn the_full_sample_is_refused_for_these_keys_only() {
     for diagnostic in error.diagnostics() {
         assert!(diagnostic.message.contains("is not available in this version"), "{diagnostic}");
     }
-    assert_eq!(error.diagnostics().len(), 18, "{error}");
+    assert_eq!(error.diagnostics().len(), 11, "{error}");
 }

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
+use nat_common::limits::GUARD_INTERFACES_MAX;
 use toml::Spanned;
 
 use super::names;
 use super::prefix::{looks_like_address, parse_prefix};
-use crate::config::checked::Network;
+use crate::config::checked::{Interfaces, Network};
 use crate::config::document::Span;
 use crate::config::model::{List, NetworkTable};
 use crate::config::report::Report;
+use crate::config::suggest::nearest;
 use crate::config::{EXTERNAL, LOCAL_HOST};
 use crate::output::text::excerpt;
 
@@ -38,13 +40,19 @@ impl Networks {
     }
 }
 
-pub(super) fn resolve(tables: Vec<Spanned<NetworkTable>>, report: &mut Report<'_>) -> Networks {
+pub(super) fn resolve(
+    tables: Vec<Spanned<NetworkTable>>,
+    interfaces: Option<&Interfaces>,
+    report: &mut Report<'_>,
+) -> Networks {
+    // Without any there is nothing to compare with, and that has been reported.
+    let interfaces = interfaces.filter(|interfaces| !interfaces.inside.is_empty());
     let mut list = Vec::new();
     let mut by_name = BTreeMap::new();
     let mut placed = Vec::new();
     for (index, table) in tables.iter().enumerate() {
         let at = table.span();
-        let NetworkTable { name, prefixes, .. } = table.get_ref();
+        let NetworkTable { name, prefixes, interfaces: arrive_by } = table.get_ref();
         let label = names::label("network", name.as_ref(), index);
         let resolved_name = names::resolve("network", name.as_ref(), index, &at, report);
         let network = list.len();
@@ -55,14 +63,16 @@ pub(super) fn resolve(tables: Vec<Spanned<NetworkTable>>, report: &mut Report<'_
             span: span.clone(),
         }));
         let prefixes = prefixes.into_iter().map(|(prefix, _)| prefix).collect();
+        let interfaces = resolve_interfaces(&label, arrive_by, interfaces, report);
         // A nameless one stays in the list, so that overlaps are still found.
-        list.push(Network { name: resolved_name.clone().unwrap_or(label), prefixes });
+        list.push(Network { name: resolved_name.clone().unwrap_or(label), prefixes, interfaces });
         if let (Some(resolved), Some(written)) = (resolved_name, name) {
             check_name(&resolved, written, &by_name, report);
             by_name.entry(resolved).or_insert(network);
         }
     }
     report_overlaps(placed, &list, report);
+    report_too_many_interfaces(&tables, &list, report);
     Networks { list, by_name }
 }
 
@@ -117,6 +127,64 @@ fn resolve_prefixes(
         }
     }
     resolved
+}
+
+/// Every packet's way in is compared with all interfaces that any network names.
+fn report_too_many_interfaces(
+    tables: &[Spanned<NetworkTable>],
+    networks: &[Network],
+    report: &mut Report<'_>,
+) {
+    let most = GUARD_INTERFACES_MAX as usize;
+    let mut named = BTreeSet::new();
+    for (table, network) in tables.iter().zip(networks) {
+        named.extend(&network.interfaces);
+        if named.len() > most {
+            let message = format!("networks name more than {most} interfaces");
+            let help = "leave `interfaces` out where forged sources cannot come from";
+            return report.error(&table.span(), message, help);
+        }
+    }
+}
+
+/// Resolves the interfaces by which packets must arrive: some of the inside ones.
+fn resolve_interfaces(
+    label: &str,
+    names: &List<String>,
+    interfaces: Option<&Interfaces>,
+    report: &mut Report<'_>,
+) -> Vec<String> {
+    let (Some(list), Some(interfaces)) = (names, interfaces) else { return Vec::new() };
+    if list.get_ref().is_empty() {
+        let help = "name inside interfaces, or remove the line: then packets may arrive by any";
+        report.error(&list.span(), format!("{label} has an empty `interfaces`"), help);
+    }
+    let mut resolved: Vec<String> = Vec::new();
+    for name in list.get_ref() {
+        let text = name.get_ref();
+        if resolved.contains(text) {
+            let message = format!("`interfaces` of {label} names `{}` twice", excerpt(text));
+            report.error(&name.span(), message, "remove one of them");
+        } else if interfaces.inside.contains(text) {
+            resolved.push(text.clone());
+        } else {
+            let (message, help) = not_inside(label, text, interfaces);
+            report.error(&name.span(), message, help);
+        }
+    }
+    resolved
+}
+
+fn not_inside(label: &str, name: &str, interfaces: &Interfaces) -> (String, String) {
+    let known = "name interfaces of `inside` in [interfaces]".to_owned();
+    let (why, help) = if interfaces.outside.iter().any(|outside| outside == name) {
+        ("an outside interface", known)
+    } else {
+        let nearest = nearest(name, interfaces.inside.iter().map(String::as_str));
+        let meant = nearest.map(|inside| format!("did you mean `{}`?", excerpt(inside)));
+        ("not an inside interface", meant.unwrap_or(known))
+    };
+    (format!("`interfaces` of {label}: `{}` is {why}", excerpt(name)), help)
 }
 
 /// A prefix, the network it belongs to and where it is written.

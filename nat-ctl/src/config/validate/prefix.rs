@@ -48,6 +48,17 @@ pub(super) fn parse_prefix(text: &str) -> Result<Ipv4Net, Problem> {
 
 /// Reads an address that can be the source of translated packets.
 pub(super) fn parse_external_address(text: &str) -> Result<Ipv4Addr, Problem> {
+    let help = "name a unicast address of the outside interface";
+    parse_unicast(text, "an external address", help, "203.0.113.1")
+}
+
+/// Reads an address that can be `what`; `help` says what else to name instead.
+pub(super) fn parse_unicast(
+    text: &str,
+    what: &str,
+    help: &str,
+    example: &str,
+) -> Result<Ipv4Addr, Problem> {
     let quoted = excerpt(text);
     let Ok(address) = text.parse::<Ipv4Addr>() else {
         if is_ipv6(text) {
@@ -55,16 +66,13 @@ pub(super) fn parse_external_address(text: &str) -> Result<Ipv4Addr, Problem> {
         }
         let help = match text.parse::<Ipv4Net>() {
             Ok(net) => format!("write the address without the length: \"{}\"", net.addr()),
-            Err(_) => "write it like \"203.0.113.1\"".to_owned(),
+            Err(_) => format!("write it like \"{example}\""),
         };
         return Err(Problem::new(format!("`{quoted}` is not an IPv4 address"), help));
     };
     match why_not_unicast(address) {
         None => Ok(address),
-        Some(why) => Err(Problem::new(
-            format!("{address} cannot be an external address: {why}"),
-            "name a unicast address of the outside interface",
-        )),
+        Some(why) => Err(Problem::new(format!("{address} cannot be {what}: {why}"), help)),
     }
 }
 

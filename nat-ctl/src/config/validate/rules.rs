@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::networks::Networks;
 use super::prefix::{looks_like_address, parse_prefix};
 use super::{names, reach, source};
-use crate::config::checked::{Action, Protocol, ProtocolSet, Rule, Selector, Snat};
+use crate::config::checked::{Action, Protocol, ProtocolSet, Rule, Selector};
 use crate::config::document::Span;
 use crate::config::model::{List, RuleTable};
 use crate::config::report::Report;
@@ -75,10 +75,7 @@ fn resolve_rule(
     let (protocols, action) = match *action.get_ref() {
         ActionWord::Snat => {
             let protocols = resolve_protocols(&label, &table.protocols, report);
-            let ports = source::resolve_ports(&label, table.ports.as_ref(), report);
-            let source = source::resolve(&label, table.source.as_ref(), at, report);
-            let (addresses, pooling) = source?;
-            (protocols, Action::Snat(Snat { addresses, pooling, ports }))
+            (protocols, Action::Snat(source::resolve(&label, table, report)?))
         }
         word @ (ActionWord::Route | ActionWord::Drop) => {
             refuse_snat_keys(&label, word, table, report);
@@ -95,6 +92,8 @@ fn refuse_snat_keys(label: &str, action: ActionWord, table: &RuleTable, report: 
         ("protocols", table.protocols.as_ref().map(Spanned::span)),
         ("source", table.source.as_ref().map(Spanned::span)),
         ("ports", table.ports.as_ref().map(Spanned::span)),
+        ("sticky", table.sticky.as_ref().map(Spanned::span)),
+        ("on_address_removed", table.on_address_removed.as_ref().map(Spanned::span)),
     ] {
         if let Some(span) = span {
             let message = format!("`{key}` in {label}, whose action is \"{action}\"");

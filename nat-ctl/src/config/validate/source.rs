@@ -1,4 +1,4 @@
-//! What only `snat` rules have: `source` and `ports`.
+//! What only `snat` rules have: `source` and what belongs to it, and `ports`.
 
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
@@ -7,33 +7,45 @@ use toml::Spanned;
 
 use super::prefix::parse_external_address;
 use crate::config::ADDRESSES_MAX;
-use crate::config::checked::{Pooling, Snat};
+use crate::config::checked::{Snat, Source};
 use crate::config::document::Span;
-use crate::config::model::{List, PortsText, Source, SourceTable};
+use crate::config::model::{self, List, PortsText, RuleTable, SourceTable};
 use crate::config::report::Report;
-use crate::config::unavailable::SOURCE_EXAMPLE;
 use crate::output::text::excerpt;
 
-/// Resolves the source of the rule called `label`, whose table is at `rule`.
-pub(super) fn resolve(
-    label: &str,
-    source: Option<&Spanned<Source>>,
-    rule: &Span,
-    report: &mut Report<'_>,
-) -> Option<(Vec<Ipv4Addr>, Pooling)> {
-    let Some(source) = source else {
-        let message = format!("{label} translates, but has no `source`");
-        report.error(rule, message, format!("name the external addresses, {SOURCE_EXAMPLE}"));
-        return None;
+/// An address of the documentation range (RFC 5737).
+const EXAMPLE: &str = "`source = { addresses = [\"203.0.113.1\"] }`";
+
+/// Resolves what the `snat` rule called `label` has of its own. None where the source is wrong.
+pub(super) fn resolve(label: &str, rule: &RuleTable, report: &mut Report<'_>) -> Option<Snat> {
+    let ports = resolve_ports(label, rule.ports.as_ref(), report);
+    let source = match &rule.source {
+        None => Snat::SOURCE_DEFAULT,
+        Some(source) => match source.get_ref() {
+            model::Source::Model(model) => Source::Model(*model),
+            model::Source::Table(SourceTable { addresses, pooling }) => Source::Addresses {
+                addresses: resolve_addresses(label, addresses, &source.span(), report)?,
+                pooling: pooling.unwrap_or(Snat::POOLING_DEFAULT),
+            },
+        },
     };
-    match source.get_ref() {
-        // Refused already, by name.
-        Source::Model(_) => None,
-        Source::Table(SourceTable { addresses, pooling }) => {
-            let addresses = resolve_addresses(label, addresses, &source.span(), report)?;
-            Some((addresses, pooling.unwrap_or(Snat::POOLING_DEFAULT)))
-        }
+    let sticky = rule.sticky.as_ref().is_some_and(|sticky| *sticky.get_ref());
+    // Not an error: what `sticky` promises holds, and whoever tries a list of addresses in place
+    // of a model should not have to change two lines.
+    if let (Source::Addresses { .. }, true, Some(written)) = (&source, sticky, &rule.sticky) {
+        let message = format!(
+            "`sticky` in {label} has no effect: it keeps what a source model has chosen, and this \
+             source lists its addresses"
+        );
+        let help = "remove the line; a client keeps its address of the list with `pooling = \
+                    \"paired\"`";
+        report.warn(&written.span(), message, help);
     }
+    let on_address_removed = rule
+        .on_address_removed
+        .as_ref()
+        .map_or(Snat::ON_ADDRESS_REMOVED_DEFAULT, |written| *written.get_ref());
+    Some(Snat { source, sticky, on_address_removed, ports })
 }
 
 fn resolve_addresses(
@@ -48,7 +60,8 @@ fn resolve_addresses(
             let at = other.as_ref().map_or(source.clone(), Spanned::span);
             let problem = if other.is_some() { "is empty" } else { "is missing" };
             let message = format!("`addresses` in the source of {label} {problem}");
-            report.error(&at, message, format!("write {SOURCE_EXAMPLE}"));
+            let help = format!("write {EXAMPLE}, or name a model: `source = \"strong-host\"`");
+            report.error(&at, message, help);
             return None;
         }
     };
@@ -75,8 +88,7 @@ fn resolve_addresses(
     Some(resolved)
 }
 
-/// Resolves `ports`.
-pub(super) fn resolve_ports(
+fn resolve_ports(
     label: &str,
     ports: Option<&Spanned<PortsText>>,
     report: &mut Report<'_>,
