@@ -47,7 +47,8 @@ pub struct Route {
     /// The next hop; None on-link: the destination itself.
     #[serde(default)]
     pub via: Option<IpAddr>,
-    /// Name of the interface.
+    /// Name of the interface. Empty where there is none: what goes to `dst` is refused or thrown
+    /// away (Linux `unreachable`, `prohibit`, `blackhole`), whatever less specific routes say.
     pub dev: String,
     #[serde(default)]
     pub metric: u32,
@@ -162,9 +163,14 @@ impl<'de> Deserialize<'de> for Flags {
             let known = Flag::ALL.into_iter().find(|flag| flag.as_str() == word);
             known.ok_or_else(|| de::Error::unknown_variant(word, &WORDS))
         };
-        words.iter().map(flag).collect()
+        let telling = words.iter().filter(|word| !WITHOUT_EFFECT.contains(&word.as_str()));
+        telling.map(flag).collect()
     }
 }
+
+/// Words of `ip address` that say nothing about being a source.
+const WITHOUT_EFFECT: [&str; 7] =
+    ["permanent", "dynamic", "noprefixroute", "mngtmpaddr", "nodad", "autojoin", "stable-privacy"];
 
 const WORDS: [&str; Flag::ALL.len()] = {
     let mut words = [""; Flag::ALL.len()];
@@ -216,5 +222,7 @@ mod tests {
     fn a_flag_that_nobody_knows_is_refused_with_those_that_are_known() {
         let error = serde_json::from_str::<Flags>(r#"["skip-as-source"]"#).unwrap_err();
         assert!(error.to_string().contains("`skip_as_source`"), "{error}");
+        let kernels = serde_json::from_str::<Flags>(r#"["permanent", "deprecated"]"#).unwrap();
+        assert_eq!(kernels, Flags::default().with(Flag::Deprecated));
     }
 }
