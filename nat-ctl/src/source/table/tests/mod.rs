@@ -1,0 +1,5 @@
+mod bench;
+mod differences;
+mod examples;
+mod model;
+mod properties;
