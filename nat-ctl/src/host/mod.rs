@@ -1,11 +1,24 @@
-//! This machine: its namespaces, privileges and network interfaces. rtnetlink only here.
+//! This machine: its namespaces, privileges, network interfaces and routes. rtnetlink only here.
+mod follow;
+mod ipv6;
+mod lookup;
 mod namespace;
+mod netlink;
 mod network;
+mod parse;
 pub mod preflight;
+pub mod routes;
 mod snapshot;
+pub mod static_routes;
+mod tables;
+mod view;
 mod watch;
 
+pub use follow::NetworkDelta;
+pub use lookup::{RouteTo, look_up};
 pub use namespace::Namespace;
-pub use network::{Link, Network, routed_to};
+pub use network::{Address, Link, Network};
 pub use snapshot::{LinkState, Route, Snapshot, Sysctls};
-pub use watch::Watch;
+pub use tables::Tables;
+pub use view::AddressOrder;
+pub use watch::{Change, Watch};

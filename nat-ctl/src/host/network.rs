@@ -1,19 +1,27 @@
-//! Interfaces, their addresses, and the prefixes routed to them, by rtnetlink.
+//! Links, their addresses, routes and the order of tables: what source selection needs to know of
+//! this machine, at one moment.
 use std::net::{IpAddr, Ipv4Addr};
 
-use futures_util::TryStreamExt;
 use ipnet::Ipv4Net;
 use netlink_packet_route::{
-    address::AddressAttribute,
-    link::{LinkAttribute, LinkLayerType},
-    route::{RouteAddress, RouteAttribute, RouteHeader, RouteType},
+    AddressFamily, RouteNetlinkMessage,
+    address::AddressMessage,
+    link::{LinkAttribute, LinkExtentMask, LinkMessage},
+    route::RouteMessage,
+    rule::RuleMessage,
 };
-use rtnetlink::{Handle, RouteMessageBuilder};
+use rtnetlink::Handle;
 
-use crate::exit::Failure;
+use super::{
+    netlink::Netlink,
+    parse,
+    routes::Routes,
+    tables::{Rule, Tables},
+};
+use crate::{exit::Failure, source::Flags};
 
 /// A network interface.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Link {
     pub index: u32,
     pub name: String,
@@ -21,20 +29,62 @@ pub struct Link {
     pub ethernet: bool,
     /// Zero where there is none.
     pub mac: [u8; 6],
-    /// In the kernel's order: all primary addresses, then all secondary ones.
-    pub addresses: Vec<Ipv4Addr>,
+    /// Set up by the administrator (IFF_UP). Without that the kernel has no routes over it. A
+    /// missing carrier takes no route away (unless `ignore_routes_with_linkdown` is set).
+    pub up: bool,
+    /// In the kernel's order, of IPv4: all primary addresses, then all secondary ones.
+    pub addresses: Vec<Address>,
 }
 
-/// What a namespace's interfaces look like at one moment.
+/// An address of a link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Address {
+    pub ip: IpAddr,
+    /// Length of the subnet's prefix in bits.
+    pub prefix_len: u8,
+    pub flags: Flags,
+}
+
+/// See the module.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Network {
     pub links: Vec<Link>,
+    pub routes: Routes,
+    pub tables: Tables,
+}
+
+impl Link {
+    /// Addresses of IPv4.
+    pub fn ipv4(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.addresses.iter().filter_map(|address| match address.ip {
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(_) => None,
+        })
+    }
 }
 
 impl Network {
     /// Reads the network namespace of this thread.
     pub async fn read() -> Result<Self, Failure> {
-        ask(async |handle| read(handle).await).await
+        let mut network = Self::read_without_routes().await?;
+        network.routes = read_routes().await.map_err(unreadable)?;
+        Ok(network)
+    }
+
+    /// Links, addresses and the order of tables: what is little.
+    pub async fn read_without_routes() -> Result<Self, Failure> {
+        let read = async || {
+            let mut netlink = Netlink::open(&[])?;
+            let mut links = netlink.dump(&links_query(), parse::link).await?;
+            let query = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+            for (index, address) in netlink.dump(&query, parse::address).await? {
+                let link = links.iter_mut().find(|link| link.index == index);
+                link.into_iter().for_each(|link| link.addresses.push(address));
+            }
+            let tables = read_tables(&mut netlink, AddressFamily::Inet).await?;
+            Ok(Self { links, routes: Routes::default(), tables })
+        };
+        read().await.map_err(unreadable)
     }
 
     /// The interface of a name.
@@ -57,68 +107,52 @@ impl Network {
         Err(Failure::host(format!("`{name}` is not an Ethernet interface"))
             .with_help("this version translates on Ethernet interfaces only: not lo, tun or ppp"))
     }
+
+    /// Destinations of the routes of the main table through an interface, the default route aside.
+    pub fn routed_to(&self, index: u32) -> impl Iterator<Item = Ipv4Net> {
+        let main = u32::from(libc::RT_TABLE_MAIN);
+        let through = self.routes.iter().filter(move |route| {
+            route.table == main && route.dev == index && route.dst.prefix_len() > 0
+        });
+        through.map(|route| route.dst)
+    }
 }
 
-async fn read(handle: &Handle) -> Result<Network, rtnetlink::Error> {
-    let mut links = Vec::new();
-    let mut messages = handle.link().get().execute();
-    while let Some(message) = messages.try_next().await? {
-        let name = message.attributes.iter().find_map(|attribute| match attribute {
-            LinkAttribute::IfName(name) => Some(name.clone()),
-            _ => None,
-        });
-        let mac = message.attributes.iter().find_map(|attribute| match attribute {
-            LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok(),
-            _ => None,
-        });
-        links.push(Link {
-            index: message.header.index,
-            mac: mac.unwrap_or_default(),
-            name: name.unwrap_or_default(),
-            ethernet: message.header.link_layer_type == LinkLayerType::Ether,
-            addresses: Vec::new(),
-        });
-    }
-    let mut network = Network { links };
+/// Counters of packets, which nobody asks for here, are the most of a link's answer.
+fn links_query() -> RouteNetlinkMessage {
+    let mut query = LinkMessage::default();
+    query.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    RouteNetlinkMessage::GetLink(query)
+}
 
-    let mut messages = handle.address().get().execute();
-    while let Some(message) = messages.try_next().await? {
-        let local = message.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
-            _ => None,
-        });
-        if let (Some(link), Some(address)) = (network.by_index(message.header.index), local) {
-            link.addresses.push(address);
+/// The order of the tables of a family.
+pub(super) async fn read_tables(
+    netlink: &mut Netlink,
+    family: AddressFamily,
+) -> std::io::Result<Tables> {
+    let mut query = RuleMessage::default();
+    query.header.family = family;
+    let rules = netlink.dump(&RouteNetlinkMessage::GetRule(query), Rule::parse).await?;
+    Ok(Tables::new(&rules))
+}
+
+/// The routes of IPv4.
+async fn read_routes() -> std::io::Result<Routes> {
+    let mut query = RouteMessage::default();
+    query.header.address_family = AddressFamily::Inet;
+    let mut routes = Routes::default();
+    let each = |payload: &[u8]| {
+        if let Some((key, paths)) = parse::route(payload) {
+            routes.push(key, paths);
         }
-    }
-    Ok(network)
+    };
+    // Disturbed or not: whoever follows changes is told of those of routes one by one.
+    Netlink::open(&[])?.dump_each(&RouteNetlinkMessage::GetRoute(query), each).await?;
+    Ok(routes)
 }
 
-/// Destinations of the unicast routes of the main table through an interface, the default route
-/// aside.
-pub async fn routed_to(index: u32) -> Result<Vec<Ipv4Net>, Failure> {
-    ask(async |handle| routes(handle, index).await).await
-}
-
-async fn routes(handle: &Handle, index: u32) -> Result<Vec<Ipv4Net>, rtnetlink::Error> {
-    let mut routed = Vec::new();
-    let routes = RouteMessageBuilder::<Ipv4Addr>::new().build();
-    let mut messages = handle.route().get(routes).execute();
-    while let Some(message) = messages.try_next().await? {
-        let header = &message.header;
-        let main = header.table == RouteHeader::RT_TABLE_MAIN && header.kind == RouteType::Unicast;
-        let through = RouteAttribute::Oif(index);
-        if !main || !message.attributes.contains(&through) {
-            continue;
-        }
-        routed.extend(message.attributes.iter().filter_map(|attribute| match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet(address)) => {
-                Ipv4Net::new(*address, header.destination_prefix_length).ok()
-            }
-            _ => None,
-        }));
-    }
-    Ok(routed)
+pub(super) fn unreadable(cause: std::io::Error) -> Failure {
+    Failure::host(format!("cannot read this host's network\n  caused by: {cause}"))
 }
 
 /// Asks the kernel, on a connection of its own.
@@ -134,10 +168,4 @@ pub(super) async fn ask<T>(
     let answer = question(&handle).await.map_err(|error| failed(error.to_string()));
     connection.abort();
     answer
-}
-
-impl Network {
-    fn by_index(&mut self, index: u32) -> Option<&mut Link> {
-        self.links.iter_mut().find(|link| link.index == index)
-    }
 }

@@ -1,18 +1,24 @@
 //! What `check` wants to know about this machine, as it is at one moment.
-use std::{fs, net::Ipv4Addr, ops::RangeInclusive, path::Path, process::Command, process::Stdio};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    ops::RangeInclusive,
+    path::Path,
+    process::Command,
+    process::Stdio,
+};
 
 use futures_util::TryStreamExt;
 use ipnet::Ipv4Net;
 use netlink_packet_route::{
-    address::AddressAttribute,
     link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType},
     route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType},
 };
 use rtnetlink::{Handle, RouteMessageBuilder};
 use serde_json::Value;
 
-use super::network::ask;
-use crate::exit::Failure;
+use super::network::{Address, Network, ask};
+use crate::{exit::Failure, source::Flags};
 
 /// See the module.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -37,6 +43,8 @@ pub struct LinkState {
     pub up: bool,
     /// With the length of their prefix.
     pub addresses: Vec<Ipv4Net>,
+    /// What is special about some of them.
+    pub flags: Vec<(Ipv4Addr, Flags)>,
     /// `net.ipv4.conf.NAME.forwarding`
     pub forwarding: Option<bool>,
     /// `net.ipv4.conf.NAME.rp_filter`
@@ -71,7 +79,12 @@ impl Snapshot {
     pub async fn read() -> Result<Self, Failure> {
         let (mut links, routes) =
             ask(async |handle| Ok((links(handle).await?, routes(handle).await?))).await?;
+        let network = Network::read_without_routes().await?;
         for link in &mut links {
+            let known = network.links.iter().find(|known| known.index == link.index);
+            for address in known.into_iter().flat_map(|known| &known.addresses) {
+                link.push_address(address);
+            }
             let conf = Path::new("/proc/sys/net/ipv4/conf").join(&link.name);
             link.forwarding = number(&conf.join("forwarding")).map(|on| on != 0);
             link.rp_filter = number(&conf.join("rp_filter"));
@@ -99,6 +112,19 @@ impl Snapshot {
     pub fn owner(&self, address: Ipv4Addr) -> Option<&LinkState> {
         let has = |link: &&LinkState| link.addresses.iter().any(|net| net.addr() == address);
         self.links.iter().find(has)
+    }
+}
+
+impl LinkState {
+    fn push_address(&mut self, address: &Address) {
+        if let IpAddr::V4(ip) = address.ip
+            && let Ok(net) = Ipv4Net::new(ip, address.prefix_len)
+        {
+            self.addresses.push(net);
+            if address.flags != Flags::default() {
+                self.flags.push((ip, address.flags));
+            }
+        }
     }
 }
 
@@ -164,18 +190,6 @@ async fn links(handle: &Handle) -> Result<Vec<LinkState>, rtnetlink::Error> {
             }
         }
         links.push(link);
-    }
-    let mut messages = handle.address().get().execute();
-    while let Some(message) = messages.try_next().await? {
-        let local = message.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Local(std::net::IpAddr::V4(address)) => Some(*address),
-            _ => None,
-        });
-        let net = local.and_then(|local| Ipv4Net::new(local, message.header.prefix_len).ok());
-        let link = links.iter_mut().find(|link| link.index == message.header.index);
-        if let (Some(link), Some(net)) = (link, net) {
-            link.addresses.push(net);
-        }
     }
     Ok(links)
 }
@@ -259,6 +273,7 @@ mod tests {
         let snapshot = Snapshot::read().await.unwrap();
         let lo = snapshot.link("lo").unwrap();
         assert!(!lo.ethernet && lo.kind.is_none(), "{lo:?}");
+        assert!(lo.addresses.contains(&"127.0.0.1/8".parse().unwrap()), "{lo:?}");
         assert_eq!(snapshot.name(lo.index), "lo");
     }
 }
