@@ -22,6 +22,7 @@
 pub mod addr;
 pub mod checksum;
 pub mod flow;
+pub mod guard;
 pub mod instance;
 pub mod limits;
 pub mod packet;
@@ -31,6 +32,7 @@ pub mod rewrite;
 pub mod rule;
 pub mod session;
 pub mod settings;
+pub mod source;
 pub mod stats;
 pub mod tcp;
 pub mod verdict;
@@ -51,6 +53,8 @@ macro_rules! pod {
 pod!(
     addr::Ipv4,
     flow::FlowKey,
+    guard::Guard,
+    guard::LocalKey,
     instance::ConfigChunk,
     instance::ConfigInfo,
     instance::Instance,
@@ -64,6 +68,8 @@ pod!(
     session::Session,
     settings::Control,
     settings::Settings,
+    source::ChoiceKey,
+    source::Choice,
     stats::Counter,
     stats::RuleCounters,
 );

@@ -18,6 +18,19 @@ pub const POOL_ADDRESSES_MAX: u32 = 64;
 /// Pools: one for each rule and outside interface, both generations together.
 pub const POOLS_MAX: u32 = 4096;
 
+/// Destination prefixes of all choices of a source model, old and new ones together. Their memory is
+/// taken when they are made: a full routing table with several next hops needs some 100,000.
+pub const CHOICES_MAX: u32 = 4_194_304;
+
+/// Addresses of this machine, both generations together.
+pub const LOCAL_ADDRESSES_MAX: u32 = 8192;
+
+/// Prefixes whose packets must arrive by certain interfaces, both generations together.
+pub const GUARDS_MAX: u32 = 65_536;
+
+/// Interfaces that one network can name: each is compared with that of every packet from it.
+pub const GUARD_INTERFACES_MAX: u32 = 15;
+
 /// Interfaces with a role.
 pub const INTERFACES_MAX: u32 = 256;
 

@@ -17,6 +17,9 @@ pub struct PoolKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Pool {
+    /// The choice by destination ([`crate::source`]) that takes the place of the addresses; 0 for
+    /// none.
+    pub table: u32,
     pub count: u32,
     pub addresses: [Ipv4; POOL_ADDRESSES_MAX as usize],
 }
@@ -94,7 +97,7 @@ mod tests {
         for (slot, &octet) in addresses.iter_mut().zip(last_octets) {
             *slot = Ipv4::new([203, 0, 113, octet]);
         }
-        Pool { count: last_octets.len() as u32, addresses }
+        Pool { table: 0, count: last_octets.len() as u32, addresses }
     }
 
     fn clients() -> impl Iterator<Item = Ipv4> {

@@ -31,7 +31,13 @@ pub struct Settings {
     pub timeout_ns: [u64; Lifetime::COUNT],
     /// The [`crate::rule::Action`] for packets that no rule matches; `snat` is not allowed here.
     pub unmatched: u8,
-    pub zero: [u8; 7],
+    /// Whether some network names its interfaces, so that sources are looked at: see
+    /// [`crate::guard`]. 0 or 1.
+    pub guarded: u8,
+    /// What happens to packets that this machine sends with another interface's address. 0: they
+    /// are counted. 1: they are dropped.
+    pub enforce_strong_send: u8,
+    pub zero: [u8; 5],
 }
 
 /// Remote UDP port of DNS, whose exchanges are over after one answer.

@@ -55,11 +55,14 @@ pub enum Hook {
     TcEgress = 2,
     /// TC ingress on an outside interface.
     TcIngress = 3,
+    /// TC ingress on an inside interface.
+    TcInside = 4,
 }
 
 impl Hook {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::XdpInside, Self::XdpOutside, Self::TcEgress, Self::TcIngress];
+    pub const ALL: [Self; 5] =
+        [Self::XdpInside, Self::XdpOutside, Self::TcEgress, Self::TcIngress, Self::TcInside];
 
     /// The name in output.
     #[must_use]
@@ -69,6 +72,7 @@ impl Hook {
             Self::XdpOutside => "xdp_outside",
             Self::TcEgress => "tc_egress",
             Self::TcIngress => "tc_ingress",
+            Self::TcInside => "tc_inside",
         }
     }
 }

@@ -89,59 +89,76 @@ verdicts! {
     Routed = 2, "routed", Passed;
     /// No rule covers it, and `unmatched` is `route`.
     Unmatched = 3, "unmatched", Passed;
+    /// Sent by this machine from the address of another interface than the one it leaves by; left
+    /// as it is (RFC 1122 section 3.3.4.2: the weak host model).
+    WeakHostSend = 4, "weak_host_send", Passed;
     /// Not IPv4: ARP, IPv6 and so on.
-    NotIpv4 = 4, "not_ipv4", Passed;
+    NotIpv4 = 5, "not_ipv4", Passed;
     /// Carries a VLAN tag, so it belongs to another interface.
-    VlanTagged = 5, "vlan_tagged", Passed;
+    VlanTagged = 6, "vlan_tagged", Passed;
     /// Arrived outside and belongs to no session: the stack decides.
-    NoSession = 6, "no_session", Passed;
+    NoSession = 7, "no_session", Passed;
 
     /// A `drop` rule discards it.
-    RuleDrop = 7, "rule_drop", Dropped;
+    RuleDrop = 8, "rule_drop", Dropped;
     /// No rule covers it, and `unmatched` is `drop`.
-    UnmatchedDrop = 8, "unmatched_drop", Dropped;
+    UnmatchedDrop = 9, "unmatched_drop", Dropped;
     /// A `snat` rule covers its addresses but not its protocol, which may be one that cannot be
     /// translated at all, and no later rule matches.
-    ProtocolNotCovered = 9, "protocol_not_covered", Dropped;
+    ProtocolNotCovered = 10, "protocol_not_covered", Dropped;
     /// Covered by a `snat` rule, but ICMP other than an echo request.
-    IcmpUnsupported = 10, "icmp_unsupported", Dropped;
+    IcmpUnsupported = 11, "icmp_unsupported", Dropped;
     /// Covered by a `snat` rule, but a fragment.
-    Fragment = 11, "fragment", Dropped;
+    Fragment = 12, "fragment", Dropped;
     /// Covered by a `snat` rule, but its transport header is cut short.
-    Truncated = 12, "truncated", Dropped;
+    Truncated = 13, "truncated", Dropped;
     /// Its IPv4 header makes no sense.
-    Malformed = 13, "malformed", Dropped;
+    Malformed = 14, "malformed", Dropped;
     /// Covered by a `snat` rule; TCP without a session and without a SYN.
-    TcpWithoutSyn = 14, "tcp_without_syn", Dropped;
+    TcpWithoutSyn = 15, "tcp_without_syn", Dropped;
     /// None of the rule's external addresses is on the interface by which it leaves.
-    AddressNotOnEgress = 15, "address_not_on_egress", Dropped;
+    AddressNotOnEgress = 16, "address_not_on_egress", Dropped;
+    /// The source model knows no route to the destination by the interface by which it leaves.
+    NoRoute = 17, "no_route", Dropped;
+    /// The interface by which it leaves has no address that the source model may use.
+    NoSource = 18, "no_source", Dropped;
+    /// Covered by a `snat` rule with a source model; multicast or broadcast.
+    NotUnicast = 19, "not_unicast", Dropped;
     /// No free external port was found.
-    NoPort = 16, "no_port", Dropped;
+    NoPort = 20, "no_port", Dropped;
     /// No room for another session.
-    TableFull = 17, "table_full", Dropped;
+    TableFull = 21, "table_full", Dropped;
     /// Its session is being removed or made by another CPU at this moment.
-    Contended = 18, "contended", Dropped;
+    Contended = 22, "contended", Dropped;
     /// Arrived outside without a session, for an address inside that no `route` rule opens.
-    Unsolicited = 19, "unsolicited", Dropped;
+    Unsolicited = 23, "unsolicited", Dropped;
+    /// From a network that names its interfaces, but arrived by another one.
+    SpoofedSource = 24, "spoofed_source", Dropped;
+    /// Arrived by an interface that a network names, but the way back to its source is another one
+    /// (RFC 3704 section 2.2).
+    NoReversePath = 25, "no_reverse_path", Dropped;
+    /// Sent by this machine from the address of another interface than the one it leaves by, which
+    /// `enforce_strong_send` forbids (RFC 1122 section 3.3.4.2: the strong host model).
+    StrongHostDrop = 26, "strong_host_drop", Dropped;
     /// The kernel refused to change it.
-    RewriteFailed = 20, "rewrite_failed", Dropped;
+    RewriteFailed = 27, "rewrite_failed", Dropped;
     /// No rule table is in force.
-    NotConfigured = 21, "not_configured", Dropped;
+    NotConfigured = 28, "not_configured", Dropped;
 
     /// XDP: its time to live ends here; the stack answers.
-    LeftTtl = 22, "left_ttl", LeftToStack;
+    LeftTtl = 29, "left_ttl", LeftToStack;
     /// XDP: IPv4 options.
-    LeftOptions = 23, "left_options", LeftToStack;
+    LeftOptions = 30, "left_options", LeftToStack;
     /// XDP: not a whole TCP or UDP packet or ICMP query.
-    LeftUntranslatable = 24, "left_untranslatable", LeftToStack;
+    LeftUntranslatable = 31, "left_untranslatable", LeftToStack;
     /// XDP: no route, or one that ends at or leaves through an interface without the right role.
-    LeftRoute = 25, "left_route", LeftToStack;
+    LeftRoute = 32, "left_route", LeftToStack;
     /// XDP: the next hop's link-layer address is not known yet.
-    LeftNeighbour = 26, "left_neighbour", LeftToStack;
+    LeftNeighbour = 33, "left_neighbour", LeftToStack;
     /// XDP: larger than the next interface's MTU.
-    LeftMtu = 27, "left_mtu", LeftToStack;
-    /// XDP: nothing to translate.
-    LeftUntouched = 28, "left_untouched", LeftToStack;
+    LeftMtu = 34, "left_mtu", LeftToStack;
+    /// XDP, and TC on an inside interface: nothing to do here.
+    LeftUntouched = 35, "left_untouched", LeftToStack;
 }
 
 #[cfg(test)]

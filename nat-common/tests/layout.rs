@@ -2,11 +2,13 @@
 //! map key with bytes that nobody sets would be another key each time.
 use nat_common::{
     flow::FlowKey,
+    guard::{Guard, LocalKey},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
     pool::{Pool, PoolKey},
     rule::{PrefixKey, Rule, RuleBits},
     session::Session,
     settings::{Control, Settings},
+    source::{Choice, ChoiceKey},
     stats::{Counter, RuleCounters},
 };
 
@@ -26,6 +28,8 @@ macro_rules! no_padding {
 
 #[test]
 fn types_in_maps_have_no_padding() {
+    no_padding!(Choice { address, verdict, zero });
+    no_padding!(ChoiceKey { table, destination });
     no_padding!(ConfigInfo { bytes, name });
     no_padding!(Control { generation, zero });
     no_padding!(Counter { packets, bytes });
@@ -38,7 +42,9 @@ fn types_in_maps_have_no_padding() {
         controller_pid,
     });
     no_padding!(Interface { name, role, hook, mac });
-    no_padding!(Pool { count, addresses });
+    no_padding!(Guard { named, interfaces });
+    no_padding!(LocalKey { generation, ifindex, address });
+    no_padding!(Pool { table, count, addresses });
     no_padding!(PoolKey { generation, rule, ifindex });
     no_padding!(PrefixKey { generation, address });
     no_padding!(Rule { id, ports, action, pooling, zero });
@@ -67,7 +73,7 @@ fn types_in_maps_have_no_padding() {
         packets,
         bytes,
     });
-    no_padding!(Settings { timeout_ns, unmatched, zero });
+    no_padding!(Settings { timeout_ns, unmatched, guarded, enforce_strong_send, zero });
 }
 
 /// Fields that are private, and types that are one array.

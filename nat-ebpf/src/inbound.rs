@@ -29,6 +29,7 @@ pub fn inbound<H: Hook>(hook: &mut H) -> Verdict {
 fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     let packet = parse::ipv4(hook)?;
     hook.accept(&packet)?;
+    hook.genuine(&packet)?;
     let now_ns = clock::now_ns();
     let Ok(key) = packet.flow(Direction::Inbound) else {
         return Err(without_session(hook, &packet));

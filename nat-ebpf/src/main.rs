@@ -8,6 +8,7 @@
     reason = "a map's key or value that is passed by value is first copied to the stack"
 )]
 
+mod arrival;
 mod atomic;
 mod clock;
 mod entry;
@@ -56,6 +57,14 @@ pub fn tc_egress(ctx: TcContext) -> i32 {
 pub fn tc_ingress(ctx: TcContext) -> i32 {
     let mut hook = Tc::new(ctx, stats::Hook::TcIngress);
     let verdict = inbound::inbound(&mut hook);
+    hook.finish(verdict)
+}
+
+/// TC ingress of an inside interface: nothing forged comes in.
+#[classifier]
+pub fn tc_inside(ctx: TcContext) -> i32 {
+    let hook = Tc::new(ctx, stats::Hook::TcInside);
+    let verdict = arrival::arrival(&hook);
     hook.finish(verdict)
 }
 

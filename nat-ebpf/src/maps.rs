@@ -6,12 +6,17 @@ use aya_ebpf::{
 };
 use nat_common::{
     flow::FlowKey,
+    guard::{Guard, LocalKey},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
-    limits::{CONFIG_CHUNKS_MAX, INTERFACES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX},
+    limits::{
+        CHOICES_MAX, CONFIG_CHUNKS_MAX, GUARDS_MAX, INTERFACES_MAX, LOCAL_ADDRESSES_MAX, POOLS_MAX,
+        PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
+    },
     pool::{Pool, PoolKey},
     rule::{PrefixKey, Rule, RuleBits, Subset},
     session::Session,
     settings::{Control, SLOTS, Settings},
+    source::{Choice, ChoiceKey},
     stats::{COUNTERS, Counter, RuleCounters},
 };
 
@@ -52,6 +57,20 @@ pub static RULES: Array<Rule> = Array::with_max_entries(SLOTS * RULES_MAX, 0);
 /// External addresses by rule and outside interface. Written by the controller.
 #[map]
 pub static POOLS: HashMap<PoolKey, Pool> = HashMap::with_max_entries(POOLS_MAX, 0);
+
+/// External addresses chosen by a source model, by table and destination. Written by the controller,
+/// in place.
+#[map]
+pub static CHOICES: LpmTrie<ChoiceKey, Choice> = LpmTrie::with_max_entries(CHOICES_MAX, 0);
+
+/// Source prefix → where its packets may arrive. Written by the controller; empty unless the settings
+/// say otherwise.
+#[map]
+pub static GUARDS: LpmTrie<PrefixKey, Guard> = LpmTrie::with_max_entries(GUARDS_MAX, 0);
+
+/// This machine's addresses by interface. Written by the controller.
+#[map]
+pub static LOCALS: HashMap<LocalKey, u32> = HashMap::with_max_entries(LOCAL_ADDRESSES_MAX, 0);
 
 /// Roles by interface index. Written by the controller.
 #[map]

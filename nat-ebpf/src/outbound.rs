@@ -30,6 +30,7 @@ pub fn outbound<H: Hook>(hook: &mut H) -> Verdict {
 fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     let packet = parse::ipv4(hook)?;
     hook.accept(&packet)?;
+    hook.genuine(&packet)?;
     let now_ns = clock::now_ns();
     let flow = packet.flow(Direction::Outbound);
     let found = match &flow {
@@ -72,6 +73,7 @@ fn by_rule<H: Hook>(
     request.flags = packet.tcp_flags();
     request.ended = ended;
     request.early = H::EARLY;
+    request.own = hook.own();
     request.egress = egress;
     request.weight = hook.weight();
     request.now_ns = now_ns;

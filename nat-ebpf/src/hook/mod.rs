@@ -35,6 +35,12 @@ pub trait Hook: Frame {
     /// Whether this hook translates such a packet itself; otherwise how it leaves it to the stack.
     fn accept(&self, packet: &Packet) -> Result<(), Verdict>;
 
+    /// Whether the packet may come from where it says it comes from.
+    fn genuine(&self, packet: &Packet) -> Result<(), Verdict>;
+
+    /// Whether this machine itself sends the packet.
+    fn own(&self) -> bool;
+
     /// How a packet to `destination` leaves. Where the hook has to find that out, it must be by an
     /// interface of role `by`.
     fn route(&self, packet: &Packet, destination: Ipv4, by: Role) -> Result<Self::Route, Verdict>;

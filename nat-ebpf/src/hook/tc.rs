@@ -21,8 +21,10 @@ use network_types::tcp::TcpHdr;
 use super::{Hook, Weight};
 use crate::{
     entry::Translation,
+    maps::INTERFACES,
     packet::Frame,
     stage::{
+        guard,
         parse::{ETHERNET_BYTES, IPV4_OFFSET},
         redirect,
         stats::count,
@@ -109,6 +111,25 @@ impl Hook for Tc {
     #[inline(always)]
     fn accept(&self, _packet: &Packet) -> Result<(), Verdict> {
         Ok(())
+    }
+
+    #[inline(always)]
+    fn genuine(&self, packet: &Packet) -> Result<(), Verdict> {
+        let arrived = self.skb().ingress_ifindex;
+        let looked_at = match self.hook {
+            stats::Hook::TcEgress => {
+                // What came by an interface with a role has been looked at there.
+                // SAFETY: interfaces with a role are not removed while programs are attached.
+                arrived == 0 || unsafe { INTERFACES.get(arrived) }.is_some()
+            }
+            _ => false,
+        };
+        if looked_at { Ok(()) } else { guard::check(self.ctx.as_ptr(), packet, arrived) }
+    }
+
+    #[inline(always)]
+    fn own(&self) -> bool {
+        self.skb().ingress_ifindex == 0
     }
 
     #[inline(always)]

@@ -23,6 +23,7 @@ use crate::{
     maps::INTERFACES,
     packet::Frame,
     stage::{
+        guard,
         parse::{ETHERNET_BYTES, IPV4_OFFSET},
         redirect::{self, NextHop},
         stats::count,
@@ -102,6 +103,16 @@ impl Hook for Xdp {
             Transport::Untranslatable(_) => Err(Verdict::LeftUntranslatable),
             _ => Ok(()),
         }
+    }
+
+    #[inline(always)]
+    fn genuine(&self, packet: &Packet) -> Result<(), Verdict> {
+        guard::check(self.ctx.as_ptr(), packet, self.ctx.ingress_ifindex() as u32)
+    }
+
+    #[inline(always)]
+    fn own(&self) -> bool {
+        false
     }
 
     #[inline(always)]

@@ -1,5 +1,6 @@
 //! The stages, in the packet's order.
 pub mod classify;
+pub mod guard;
 pub mod open;
 pub mod parse;
 pub mod port;

@@ -2,18 +2,25 @@
 //!
 //! A function of its own, with its working memory in a map: it is called once a flow, and what it
 //! needs would not fit on the 512 bytes of stack beside the established packet's path.
+use core::ptr::read_volatile;
+
 use aya_ebpf::{
-    bindings::BPF_NOEXIST, helpers::generated::bpf_get_prandom_u32, macros::map, maps::PerCpuArray,
+    bindings::BPF_NOEXIST,
+    helpers::generated::bpf_get_prandom_u32,
+    macros::map,
+    maps::{PerCpuArray, lpm_trie::Key},
 };
 use aya_log_ebpf::trace;
 use nat_common::{
     addr::Ipv4,
     flow::{Direction, FlowKey, Protocol},
+    guard::LocalKey,
     pool::{self, PoolKey, Pooling},
     port::Candidates,
     rule::Action,
     session::Session,
     settings::Lifetime,
+    source::ChoiceKey,
     tcp,
     verdict::{Fate, Verdict},
 };
@@ -21,7 +28,7 @@ use nat_common::{
 use crate::{
     entry::Translation,
     hook::Weight,
-    maps::{INBOUND, OUTBOUND, POOLS},
+    maps::{CHOICES, INBOUND, LOCALS, OUTBOUND, POOLS},
     stage::{
         classify::{self, Matched},
         port,
@@ -44,6 +51,8 @@ pub struct Request {
     pub ended: bool,
     /// Whether the hook is early: see [`crate::hook::Hook::EARLY`].
     pub early: bool,
+    /// Whether this machine itself sends the packet.
+    pub own: bool,
     /// Number of the [`Verdict`] that says why the packet cannot be translated, or
     /// [`TRANSLATABLE`].
     pub untranslatable: u8,
@@ -56,6 +65,9 @@ pub struct Request {
 
     /// The answer.
     pub to: Translation,
+
+    /// The rule that covers the packet.
+    pub matched: Matched,
 
     /// The external address, and the ports to try on it.
     pub external: Ipv4,
@@ -128,14 +140,22 @@ fn log(verdict: Verdict) {
 #[inline(always)]
 fn answer() -> Result<(), Verdict> {
     let Request { source, destination, protocol, .. } = *request()?;
-    let matched = classify::rule(source, destination, protocol)?;
+    match classify::rule(source, destination, protocol) {
+        Ok(matched) => request()?.matched = matched,
+        Err(Verdict::Unmatched) => return Err(untranslated(request()?, Verdict::Unmatched)),
+        Err(verdict) => return Err(verdict),
+    }
+    // Read back from the map: otherwise the verifier, which knows what each word of the rules' sets
+    // can lead to, walks what follows once for each of them.
+    // SAFETY: written just now.
+    let matched = unsafe { read_volatile(&raw const request()?.matched) };
     let id = matched.rule.id;
     let verdict = match matched.action() {
         Action::Snat => match create(&matched) {
             Ok(()) => return Ok(()),
             Err(verdict) => verdict,
         },
-        Action::Route => Verdict::Routed,
+        Action::Route => untranslated(request()?, Verdict::Routed),
         Action::Drop => Verdict::RuleDrop,
     };
     // What XDP passes on is counted by TC.
@@ -145,6 +165,31 @@ fn answer() -> Result<(), Verdict> {
     }
     Err(verdict)
 }
+
+/// What becomes of a packet that leaves as it is. One that this machine sends should have an address
+/// of the interface by which it leaves: upstream, another one looks forged.
+#[inline(always)]
+fn untranslated(request: &Request, passed: Verdict) -> Verdict {
+    let Ok(generation) = classify::generation() else {
+        return Verdict::NotConfigured;
+    };
+    let has = |ifindex| {
+        let key = LocalKey { generation, ifindex, address: request.source };
+        // SAFETY: the value is not looked at.
+        unsafe { LOCALS.get(&key) }.is_some()
+    };
+    if !request.own || has(request.egress) || !has(ANY_INTERFACE) {
+        return passed;
+    }
+    match classify::settings(generation) {
+        Ok(settings) if settings.enforce_strong_send == 0 => Verdict::WeakHostSend,
+        Ok(_) => Verdict::StrongHostDrop,
+        Err(verdict) => verdict,
+    }
+}
+
+/// [`LocalKey::ifindex`] of every address of this machine.
+const ANY_INTERFACE: u32 = 0;
 
 /// Makes the session of a packet that a `snat` rule covers: claims an external endpoint, then
 /// publishes. Leaves nothing behind on failure.
@@ -174,7 +219,10 @@ fn prepare(request: &mut Request, matched: &Matched) -> Result<(), Verdict> {
     let lifetime = Lifetime::initial(protocol, request.key.remote_port.number());
     let timeout_ns = classify::settings(matched.generation)?.timeout_ns(lifetime);
     request.birth = Birth { protocol, rule: matched.rule.id, lifetime, timeout_ns };
-    request.external = external(request, matched)?;
+    match external(matched.generation, matched.position, matched.rule.pooling) {
+        TRANSLATABLE => {}
+        verdict => return Err(Verdict::from_number(verdict)),
+    }
     // SAFETY: the helper has no precondition.
     request.candidates = Candidates::new(matched.rule.ports, unsafe { bpf_get_prandom_u32() });
     Ok(())
@@ -212,16 +260,42 @@ fn refused(error: i32) -> Verdict {
     }
 }
 
-/// The external address of the packet's client.
+/// Finds the external address of the packet's client: [`TRANSLATABLE`], or the number of a verdict.
+///
+/// A function of its own, so that the verifier walks what comes after it once and not once for each
+/// way through it.
+#[inline(never)]
+fn external(generation: u32, rule: u32, pooling: u8) -> u8 {
+    let Ok(request) = request() else {
+        return Verdict::NotConfigured as u8;
+    };
+    match external_address(request, generation, rule, pooling) {
+        Ok(address) => {
+            request.external = address;
+            TRANSLATABLE
+        }
+        Err(verdict) => verdict as u8,
+    }
+}
+
 #[inline(always)]
-fn external(request: &Request, matched: &Matched) -> Result<Ipv4, Verdict> {
-    let key =
-        PoolKey { generation: matched.generation, rule: matched.position, ifindex: request.egress };
+fn external_address(
+    request: &Request,
+    generation: u32,
+    rule: u32,
+    pooling: u8,
+) -> Result<Ipv4, Verdict> {
+    let key = PoolKey { generation, rule, ifindex: request.egress };
     // SAFETY: pools of the generation in force are not removed.
     let pool = unsafe { POOLS.get(key) }.ok_or(Verdict::AddressNotOnEgress)?;
+    if pool.table != 0 {
+        let to = ChoiceKey { table: pool.table, destination: request.destination };
+        let choice = CHOICES.get(Key::new(ChoiceKey::BITS, to)).ok_or(Verdict::NoRoute)?;
+        return choice.address();
+    }
     // SAFETY: the helper has no precondition.
     let random = unsafe { bpf_get_prandom_u32() };
-    let pooling = Pooling::from_number(matched.rule.pooling);
+    let pooling = Pooling::from_number(pooling);
     pool::choose(pool, pooling, request.source, random).ok_or(Verdict::AddressNotOnEgress)
 }
 

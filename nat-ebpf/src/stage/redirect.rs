@@ -69,6 +69,20 @@ pub fn forwarded(ctx: *mut c_void, packet: &Packet, ifindex: u32) -> bool {
     outcome == BPF_FIB_LKUP_RET_SUCCESS || outcome == BPF_FIB_LKUP_RET_FRAG_NEEDED
 }
 
+/// Index of the interface by which an answer to a packet that arrived on `ifindex` would leave, if
+/// it would leave at all.
+#[inline(always)]
+pub fn way_back(ctx: *mut c_void, source: Ipv4, destination: Ipv4, ifindex: u32) -> Option<u32> {
+    // SAFETY: plain integers, for which zero is a value.
+    let mut fib: FibLookup = unsafe { mem::zeroed() };
+    fib.family = AF_INET;
+    fib.ifindex = ifindex;
+    fib.__bindgen_anon_3.ipv4_src = destination.to_be32();
+    fib.__bindgen_anon_4.ipv4_dst = source.to_be32();
+    let outcome = ask(ctx, &mut fib, BPF_FIB_LOOKUP_SKIP_NEIGH);
+    (outcome == BPF_FIB_LKUP_RET_SUCCESS).then_some(fib.ifindex)
+}
+
 #[inline(always)]
 fn question(packet: &Packet, destination: Ipv4, ifindex: u32) -> FibLookup {
     // SAFETY: plain integers, for which zero is a value.
