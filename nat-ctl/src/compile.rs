@@ -1,18 +1,24 @@
 //! Configuration and host → the rule table that the data path works with. Pure.
+mod coverage;
+
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use nat_common::{
-    limits::PREFIXES_MAX,
+    guard::Guard,
+    limits::{GUARD_INTERFACES_MAX, PREFIXES_MAX},
     pool::Pooling,
     port::PortRange,
     rule::{Action, RuleBits, Subset},
     settings::{Lifetime, SLOTS, Settings},
 };
 
+use self::coverage::Side;
+pub use self::coverage::{Matched, Packet, first_match};
 use crate::{
-    config::{self, Config, Selector},
+    config::{self, Config},
     exit::Failure,
+    source::TableKey,
 };
 
 /// A rule table, ready to be written into maps. Rules refer to each other by position.
@@ -25,7 +31,21 @@ pub struct RuleTable {
     pub to: Vec<(Ipv4Net, RuleBits)>,
     /// By [`Subset`].
     pub subsets: [RuleBits; Subset::COUNT as usize],
+    /// Where packets from a prefix may arrive; empty if no network names its interfaces.
+    pub guards: Vec<(Ipv4Net, Guard)>,
+    /// This machine's addresses, each with the index of its interface.
+    pub locals: Vec<(u32, Ipv4Addr)>,
     pub settings: Settings,
+}
+
+impl RuleTable {
+    /// The tables of choices that the rules refer to, some of them more than once.
+    pub fn choices(&self) -> impl Iterator<Item = TableKey> {
+        self.rules.iter().flat_map(|rule| &rule.pools).filter_map(|(_, external)| match external {
+            External::Listed(_) => None,
+            External::Chosen(key) => Some(*key),
+        })
+    }
 }
 
 /// A rule of the table.
@@ -35,16 +55,27 @@ pub struct CompiledRule {
     pub action: Action,
     pub ports: PortRange,
     pub pooling: Pooling,
-    /// External addresses by outside interface index, in configured order, none empty.
-    pub pools: Vec<(u32, Vec<Ipv4Addr>)>,
+    /// External addresses by outside interface index.
+    pub pools: Vec<(u32, External)>,
+}
+
+/// Where a rule's external addresses on an outside interface come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum External {
+    /// These, in configured order; not empty.
+    Listed(Vec<Ipv4Addr>),
+    /// A source model's choice by destination.
+    Chosen(TableKey),
 }
 
 /// What the table depends on besides the configuration.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Host {
     pub outside: Vec<OutsideInterface>,
-    /// Every address of this machine: the network `local-host`.
-    pub local: Vec<Ipv4Addr>,
+    /// Names and indexes of the inside interfaces that are there.
+    pub inside: Vec<(String, u32)>,
+    /// Every address of this machine, with the index of its interface: the network `local-host`.
+    pub local: Vec<(u32, Ipv4Addr)>,
 }
 
 /// An outside interface that is there.
@@ -77,13 +108,18 @@ const PREFIXES_PER_TABLE: usize = PREFIXES_MAX as usize / SLOTS as usize;
 /// Compiles a checked configuration for a host, and says what will not work there.
 pub fn compile(config: &Config, host: &Host) -> Result<(RuleTable, Vec<String>), TooManyPrefixes> {
     let mut warnings = Vec::new();
-    let rules: Vec<_> =
-        config.rules.iter().map(|rule| compile_rule(rule, &host.outside, &mut warnings)).collect();
+    let mut rules = Vec::new();
+    for rule in &config.rules {
+        rules.push(compile_rule(rule, config, &host.outside, &mut warnings));
+    }
+    let local: Vec<Ipv4Addr> = host.local.iter().map(|(_, address)| *address).collect();
     let table = RuleTable {
         rules,
-        from: prefixes(config, &host.local, Side::From)?,
-        to: prefixes(config, &host.local, Side::To)?,
+        from: coverage::prefixes(config, &local, Side::From)?,
+        to: coverage::prefixes(config, &local, Side::To)?,
         subsets: subsets(config),
+        guards: guards(config, &host.inside),
+        locals: host.local.clone(),
         settings: settings(config),
     };
     Ok((table, warnings))
@@ -91,164 +127,89 @@ pub fn compile(config: &Config, host: &Host) -> Result<(RuleTable, Vec<String>),
 
 fn compile_rule(
     rule: &config::Rule,
+    config: &Config,
     outside: &[OutsideInterface],
     warnings: &mut Vec<String>,
 ) -> CompiledRule {
+    let name = rule.name.clone();
     let config::Action::Snat(snat) = &rule.action else {
-        return CompiledRule {
-            name: rule.name.clone(),
-            action: match rule.action {
-                config::Action::Route => Action::Route,
-                _ => Action::Drop,
-            },
-            ports: PortRange { min: 0, max: 0 },
-            pooling: Pooling::Paired,
-            pools: Vec::new(),
+        let action = match rule.action {
+            config::Action::Route => Action::Route,
+            _ => Action::Drop,
         };
+        let ports = PortRange { min: 0, max: 0 };
+        return CompiledRule { name, action, ports, pooling: Pooling::Paired, pools: Vec::new() };
     };
+    let ports = PortRange { min: *snat.ports.start(), max: *snat.ports.end() };
+    let (pooling, pools) = match &snat.source {
+        config::Source::Model(model) => {
+            let key = |ifindex| TableKey::new(ifindex, *model, snat.sticky, config);
+            let indexes = outside.iter().map(|interface| interface.index);
+            let chosen = indexes.map(|index| (index, External::Chosen(key(index))));
+            (Pooling::Paired, chosen.collect())
+        }
+        config::Source::Addresses { addresses, pooling } => {
+            let pooling = match pooling {
+                config::Pooling::Paired => Pooling::Paired,
+                config::Pooling::Random => Pooling::Random,
+            };
+            (pooling, listed(&name, addresses, outside, warnings))
+        }
+    };
+    CompiledRule { name, action: Action::Snat, ports, pooling, pools }
+}
+
+/// Where the addresses that a rule lists are.
+fn listed(
+    rule: &str,
+    addresses: &[Ipv4Addr],
+    outside: &[OutsideInterface],
+    warnings: &mut Vec<String>,
+) -> Vec<(u32, External)> {
     let mut pools = Vec::new();
     for interface in outside {
-        let here: Vec<_> = snat
-            .addresses
-            .iter()
-            .copied()
-            .filter(|address| interface.addresses.contains(address))
-            .collect();
+        let is_here = |address: &Ipv4Addr| interface.addresses.contains(address);
+        let here: Vec<_> = addresses.iter().copied().filter(is_here).collect();
         if here.is_empty() {
             warnings.push(format!(
-                "rule `{}` has no external address on `{}`: what it covers and leaves there is \
+                "rule `{rule}` has no external address on `{}`: what it covers and leaves there is \
                  dropped as address_not_on_egress",
-                rule.name, interface.name
+                interface.name
             ));
         } else {
-            pools.push((interface.index, here));
+            pools.push((interface.index, External::Listed(here)));
         }
     }
-    for address in &snat.addresses {
+    for address in addresses {
         if !outside.iter().any(|interface| interface.addresses.contains(address)) {
             warnings.push(format!(
-                "rule `{}`: {address} is on no outside interface and is not used",
-                rule.name
+                "rule `{rule}`: {address} is on no outside interface and is not used"
             ));
         }
     }
-    CompiledRule {
-        name: rule.name.clone(),
-        action: Action::Snat,
-        ports: PortRange { min: *snat.ports.start(), max: *snat.ports.end() },
-        pooling: match snat.pooling {
-            config::Pooling::Paired => Pooling::Paired,
-            config::Pooling::Random => Pooling::Random,
-        },
-        pools,
-    }
+    pools
 }
 
-/// Every prefix at which the set of rules may change, with the rules that hold there.
-///
-/// A packet's longest prefix among these decides as its address would: each prefix that a rule
-/// names is one of them, so no rule's boundary lies between the address and its longest prefix.
-fn prefixes(
-    config: &Config,
-    local: &[Ipv4Addr],
-    side: Side,
-) -> Result<Vec<(Ipv4Net, RuleBits)>, TooManyPrefixes> {
-    let mut points = BTreeSet::new();
-    for (rule, selector) in
-        config.rules.iter().flat_map(|rule| side.of(rule).iter().map(move |one| (rule, one)))
-    {
-        // What is in `local-host` is in no other network, so each of these ends at its addresses;
-        // and some prefixes leave them out.
-        let ends_there = match selector {
-            Selector::Prefix(prefix) => leaves_local_out(side, rule, *prefix),
-            _ => true,
-        };
-        if ends_there {
-            points.extend(local.iter().copied().map(Ipv4Net::from));
-        }
-        match selector {
-            Selector::Prefix(prefix) => {
-                points.insert(*prefix);
-            }
-            Selector::LocalHost => {}
-            Selector::Network(index) => points.extend(network(config, *index)),
-            Selector::External => {
-                points.insert(Ipv4Net::default());
-                points.extend(config.networks.iter().flat_map(|network| &network.prefixes));
-            }
-        }
+/// What networks that name their interfaces ask of every source.
+fn guards(config: &Config, inside: &[(String, u32)]) -> Vec<(Ipv4Net, Guard)> {
+    let named: Vec<_> =
+        config.networks.iter().filter(|network| !network.interfaces.is_empty()).collect();
+    if named.is_empty() {
+        return Vec::new();
     }
-    let rules_at = |point: &Ipv4Net| {
-        let mut bits = RuleBits::EMPTY;
-        for (position, rule) in config.rules.iter().enumerate() {
-            let holds = |selector| match selector {
-                Selector::Prefix(prefix) if leaves_local_out(side, rule, prefix) => {
-                    prefix.contains(point) && !is_local(local, point)
-                }
-                selector => holds(config, local, &selector, point),
-            };
-            if side.of(rule).iter().copied().any(holds) {
-                bits.insert(position as u32);
-            }
-        }
-        bits
+    // One that is not there has no packets.
+    let indexes = |names: &mut dyn Iterator<Item = &String>| -> Vec<u32> {
+        let names: BTreeSet<_> = names.collect();
+        let there = inside.iter().filter(|(name, _)| names.contains(name));
+        there.map(|(_, index)| *index).take(GUARD_INTERFACES_MAX as usize).collect()
     };
-    if points.len() > PREFIXES_PER_TABLE {
-        return Err(TooManyPrefixes { key: side.key(), found: points.len() });
+    let every = indexes(&mut named.iter().flat_map(|network| &network.interfaces));
+    let mut guards = vec![(Ipv4Net::default(), Guard::new(false, &every))];
+    for network in named {
+        let guard = Guard::new(true, &indexes(&mut network.interfaces.iter()));
+        guards.extend(network.prefixes.iter().map(|prefix| (*prefix, guard)));
     }
-    Ok(points.iter().map(|point| (*point, rules_at(point))).collect())
-}
-
-/// Whether a prefix does not mean the machine's own addresses although it covers them. Their packets
-/// are translated by rules that say so: one for everybody's would break the answers of the
-/// gateway's own services.
-fn leaves_local_out(side: Side, rule: &config::Rule, prefix: Ipv4Net) -> bool {
-    let translates = matches!(rule.action, config::Action::Snat(_));
-    side == Side::From && translates && prefix.prefix_len() < 32
-}
-
-/// Whether a prefix is one of the machine's own addresses.
-fn is_local(local: &[Ipv4Addr], point: &Ipv4Net) -> bool {
-    point.prefix_len() == 32 && local.contains(&point.addr())
-}
-
-/// The two sides of a rule.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Side {
-    From,
-    To,
-}
-
-impl Side {
-    const fn of(self, rule: &config::Rule) -> &Vec<Selector> {
-        match self {
-            Self::From => &rule.from,
-            Self::To => &rule.to,
-        }
-    }
-
-    const fn key(self) -> &'static str {
-        match self {
-            Self::From => "from",
-            Self::To => "to",
-        }
-    }
-}
-
-fn network(config: &Config, index: usize) -> &[Ipv4Net] {
-    config.networks.get(index).map_or(&[], |network| &network.prefixes)
-}
-
-/// Whether a selector covers the addresses of which `point` is the longest prefix.
-fn holds(config: &Config, local: &[Ipv4Addr], selector: &Selector, point: &Ipv4Net) -> bool {
-    let is_local = is_local(local, point);
-    let in_network = |index| network(config, index).iter().any(|prefix| prefix.contains(point));
-    match selector {
-        Selector::Prefix(prefix) => prefix.contains(point),
-        Selector::LocalHost => is_local,
-        Selector::Network(index) => !is_local && in_network(*index),
-        Selector::External => !is_local && !(0..config.networks.len()).any(in_network),
-    }
+    guards
 }
 
 fn subsets(config: &Config) -> [RuleBits; Subset::COUNT as usize] {
@@ -288,7 +249,14 @@ fn settings(config: &Config) -> Settings {
         config::Unmatched::Route => Action::Route,
         config::Unmatched::Drop => Action::Drop,
     };
-    Settings { timeout_ns, unmatched: unmatched as u8, zero: [0; 7] }
+    let guarded = config.networks.iter().any(|network| !network.interfaces.is_empty());
+    Settings {
+        timeout_ns,
+        unmatched: unmatched as u8,
+        guarded: guarded.into(),
+        enforce_strong_send: config.source.enforce_strong_send.into(),
+        zero: [0; 5],
+    }
 }
 
 #[cfg(test)]

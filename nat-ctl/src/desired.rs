@@ -1,11 +1,15 @@
 //! Configuration and host → what the data path should be. Pure.
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
 use nat_common::instance::{HookMode, Role};
 
 use crate::{
-    compile::{self, OutsideInterface, RuleTable, TooManyPrefixes, compile},
+    compile::{self, External, OutsideInterface, RuleTable, TooManyPrefixes, compile},
     config::{Config, Hook},
     datapath::Interface,
-    host::Network,
+    host::{Link, Network},
+    source::TableKey,
+    sources::{Remembered, Sources},
 };
 
 /// What the data path should be.
@@ -18,13 +22,30 @@ pub struct Desired {
     pub warnings: Vec<String>,
 }
 
-/// What a configuration asks for on this host.
-pub fn desired(config: &Config, network: &Network) -> Result<Desired, TooManyPrefixes> {
+impl Desired {
+    /// The tables of choices that the rules refer to.
+    pub fn choices(&self) -> BTreeSet<TableKey> {
+        self.table.choices().collect()
+    }
+}
+
+/// What a configuration asks for on this host. The tables of choices that it takes are added to
+/// `sources`.
+pub fn desired(
+    config: &Config,
+    network: &Network,
+    sources: &mut Sources,
+    remembered: &Remembered,
+) -> Result<Desired, TooManyPrefixes> {
+    let local = network.links.iter().flat_map(|link| link.ipv4().map(|ip| (link.index, ip)));
+    let inside = config.interfaces.inside.iter().filter_map(|name| network.link(name));
     let host = compile::Host {
         outside: outside(config, network),
-        local: network.links.iter().flat_map(|link| link.addresses.iter().copied()).collect(),
+        inside: inside.map(|link| (link.name.clone(), link.index)).collect(),
+        local: local.collect(),
     };
     let (table, mut warnings) = compile(config, &host)?;
+    sources.add(&table.choices().collect(), network, &order(config), remembered);
     let hook = match config.interfaces.hook {
         Hook::Xdp => HookMode::Xdp,
         // XDP is chosen only by name so far: TC does everything, on every driver.
@@ -50,12 +71,41 @@ pub fn desired(config: &Config, network: &Network) -> Result<Desired, TooManyPre
     Ok(Desired { table, interfaces, warnings })
 }
 
+/// Order and flags of addresses, as the host's side wants them.
+pub fn order(config: &Config) -> Vec<(String, Vec<(Ipv4Addr, bool)>)> {
+    let interfaces = config.addresses.iter().map(|one| {
+        let addresses = one.addresses.iter().map(|one| (one.address, one.skip_as_source));
+        (one.interface.clone(), addresses.collect())
+    });
+    interfaces.collect()
+}
+
+/// Rules whose model finds no address on a way out, for people. Unlike the rest, this changes with
+/// every route.
+pub fn lacking(table: &RuleTable, network: &Network, sources: &Sources) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for rule in &table.rules {
+        for (ifindex, external) in &rule.pools {
+            let External::Chosen(key) = external else { continue };
+            let link: Option<&Link> = network.links.iter().find(|link| link.index == *ifindex);
+            if let (Some(lack), Some(link)) = (sources.lack(key), link) {
+                warnings.push(format!(
+                    "rule `{}` is out of service on `{}`: {lack}; what it covers and leaves there \
+                     is dropped",
+                    rule.name, link.name
+                ));
+            }
+        }
+    }
+    warnings
+}
+
 fn outside(config: &Config, network: &Network) -> Vec<OutsideInterface> {
     let links = config.interfaces.outside.iter().filter_map(|name| network.link(name));
     let outside = links.map(|link| OutsideInterface {
         index: link.index,
         name: link.name.clone(),
-        addresses: link.addresses.clone(),
+        addresses: link.ipv4().collect(),
     });
     outside.collect()
 }

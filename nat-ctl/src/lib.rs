@@ -22,5 +22,6 @@ pub mod plan;
 mod rule_ids;
 pub mod session;
 pub mod source;
+pub mod sources;
 
 pub use logging::start as start_logging;

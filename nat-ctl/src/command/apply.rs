@@ -10,11 +10,12 @@ use crate::{
     cli::{ApplyArgs, Global},
     config::Config,
     datapath::State,
-    desired::desired,
+    desired::{desired, lacking},
     exit::{Exit, Failure},
     host::{Namespace, Network, preflight},
     output::{Out, sanitise},
     plan::Plan,
+    sources::{Remembered, Sources},
 };
 
 /// `apply -j`
@@ -70,9 +71,15 @@ fn without_controller(global: &Global, loaded: Loaded, dry_run: bool) -> Result<
     };
     block_on(async {
         let network = Network::read().await?;
-        let warnings = desired(&loaded.config, &network)?.warnings;
+        let mut sources = Sources::default();
+        let remembered = Remembered::new();
+        let wanted = desired(&loaded.config, &network, &mut sources, &remembered)?;
+        let mut warnings = wanted.warnings;
+        warnings.extend(lacking(&wanted.table, &network, &sources));
         if !dry_run {
-            start(global, kernel, namespace, loaded, network)?.leave()?;
+            let (mut controller, mut routes) = start(global, kernel, namespace, loaded, network)?;
+            routes.keep(controller.network(), &controller.config().static_routes).await;
+            controller.leave()?;
         }
         Ok(Answer { plan: Some(plan), warnings, ..Answer::done() })
     })

@@ -99,11 +99,10 @@ fn empty(file: &Path) -> Check {
 fn judge(file: &Path, config: &Config, snapshot: Option<&Snapshot>) -> Check {
     let mut check = Check { host: snapshot.is_some(), ..empty(file) };
     check.warnings.extend(config.warnings.iter().map(Problem::from));
-    let addresses = snapshot.iter().flat_map(|host| &host.links).flat_map(|link| &link.addresses);
-    let host = compile::Host {
-        local: addresses.map(|net| net.addr()).collect(),
-        ..compile::Host::default()
-    };
+    let links = snapshot.iter().flat_map(|host| &host.links);
+    let addresses =
+        links.flat_map(|link| link.addresses.iter().map(|net| (link.index, net.addr())));
+    let host = compile::Host { local: addresses.collect(), ..compile::Host::default() };
     if let Err(error) = compile(config, &host) {
         let Failure { what, help, .. } = error.into();
         check.valid = false;

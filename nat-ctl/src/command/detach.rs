@@ -1,13 +1,17 @@
 //! `nat-ctl detach`
 use std::time::Duration;
 
-use super::{enter_namespace, pins};
+use super::{block_on, enter_namespace, pins, start::static_routes};
 use crate::{
     api::{self, Request},
     cli::Global,
-    datapath::kernel,
+    config::StaticRoute,
+    datapath::{
+        State,
+        kernel::{self, Pinned, pins::Pins},
+    },
     exit::{Exit, Failure},
-    host::preflight,
+    host::{Namespace, Network, preflight, static_routes::put},
 };
 
 /// How long a controller that has been told to stop may take.
@@ -25,6 +29,26 @@ pub fn run(global: &Global) -> Result<Exit, Failure> {
     {
         return Err(failure);
     }
+    let routes = routes_to_remove(&pins)?;
     kernel::detach(&pins, namespace, PATIENCE)?;
+    if !routes.is_empty() {
+        let warnings = block_on(async { put(&Network::read().await?, &[], &routes).await })?;
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    }
     Ok(Exit::Ok)
+}
+
+/// The static routes that the instance keeps. They can be removed from its own network namespace
+/// only.
+fn routes_to_remove(pins: &Pins) -> Result<Vec<StaticRoute>, Failure> {
+    // Whatever state its maps are in, it can be removed; without its configuration nobody knows of
+    // any routes.
+    let Ok(pinned) = Pinned::open(pins, None) else { return Ok(Vec::new()) };
+    let routes = static_routes(&pinned);
+    let here = Namespace::current().map_err(|error| Failure::host(error.to_string()))?;
+    if routes.is_empty() || Namespace::of(&pinned.instance()?) == here {
+        return Ok(routes);
+    }
+    Err(Failure::host("the instance keeps static routes in another network namespace")
+        .with_help("name it with --netns, so that they are removed too"))
 }

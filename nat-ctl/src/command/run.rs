@@ -8,7 +8,7 @@ use super::{
 use crate::{
     api,
     cli::{Global, RunArgs},
-    controller::{Controller, Signals, serve},
+    controller::{Controller, Signals, StaticRoutes, serve},
     datapath::kernel::Attached,
     exit::{Exit, Failure},
     host::{Namespace, Network, Watch, preflight},
@@ -16,14 +16,16 @@ use crate::{
 
 /// Attaches or adopts the data path and controls it until somebody says stop.
 pub fn run(global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
-    within_runtime(global, args, async |mut controller| {
+    within_runtime(global, args, async |mut controller, mut routes| {
         let mut signals = Signals::take()?;
         let mut watch = Watch::new()?;
         // What changed before the subscription.
-        controller.host_changed(Network::read().await?)?;
+        let delta = controller.network_mut().read_again(&mut watch).await?;
+        controller.follow(&delta)?;
+        controller.end_orphans()?;
         let path = api::socket_path(global.instance.as_str());
         let (_socket, mut calls) = api::server::listen(&path)?;
-        serve(&mut controller, &mut signals, &mut watch, &mut calls, || {
+        serve(&mut controller, &mut signals, &mut watch, &mut calls, &mut routes, || {
             // Without a service manager there is nobody to tell.
             let _ = sd_notify::notify(&[NotifyState::Ready]);
             tracing::info!(instance = global.instance.as_str(), "ready");
@@ -34,13 +36,16 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
 
 /// Attaches or adopts the data path and leaves it to itself.
 pub fn attach(global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
-    within_runtime(global, args, async |mut controller| controller.leave())
+    within_runtime(global, args, async |mut controller, mut routes| {
+        routes.keep(controller.network(), &controller.config().static_routes).await;
+        controller.leave()
+    })
 }
 
 fn within_runtime(
     global: &Global,
     args: &RunArgs,
-    then: impl AsyncFnOnce(Controller<Attached>) -> Result<(), Failure>,
+    then: impl AsyncFnOnce(Controller<Attached>, StaticRoutes) -> Result<(), Failure>,
 ) -> Result<Exit, Failure> {
     // What needs no host comes first: a bad file is exit 2 on every machine.
     let loaded = args.config.as_deref().map(Loaded::file).transpose()?;
@@ -50,7 +55,7 @@ fn within_runtime(
         let network = Network::read().await?;
         let loaded = match loaded {
             Some(loaded) => loaded,
-            None => Loaded::quick(args, &network).await?,
+            None => Loaded::quick(args, &network)?,
         };
         for warning in &loaded.config.warnings {
             eprintln!("{warning}");
@@ -60,7 +65,8 @@ fn within_runtime(
             Some(namespace) => namespace,
             None => Namespace::current().map_err(|error| Failure::host(error.to_string()))?,
         };
-        then(start(global, kernel, namespace, loaded, network)?).await?;
+        let (controller, routes) = start(global, kernel, namespace, loaded, network)?;
+        then(controller, routes).await?;
         Ok(Exit::Ok)
     })
 }

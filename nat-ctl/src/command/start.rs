@@ -1,20 +1,20 @@
 //! What `run`, `attach` and `apply` have in common: a configuration in force.
-use std::net::Ipv4Addr;
-
 use ipnet::Ipv4Net;
 
 use super::pins;
 use crate::{
     cli::{Global, RunArgs},
-    config::{Config, Interfaces},
-    controller::{Controller, Source},
+    config::{self, Config, Interfaces, Snat},
+    controller::{Controller, Source, StaticRoutes},
     datapath::{
-        ConfigText,
-        kernel::{self, Attached, Plan, attach::TcKind, load::LogLevel},
+        ConfigText, State,
+        kernel::{self, Attached, Pinned, Plan, attach::TcKind, load::LogLevel},
     },
     desired::desired,
     exit::Failure,
-    host::{Namespace, Network, preflight::Kernel, routed_to},
+    host::{Namespace, Network, preflight::Kernel},
+    source::TableKey,
+    sources::{Remembered, Sources, choice},
 };
 
 /// A configuration that has been read and checked.
@@ -34,7 +34,7 @@ impl Loaded {
 
     /// The configuration of `--inside IF --outside IF`: everything routed to the inside
     /// interfaces, to everywhere.
-    pub async fn quick(args: &RunArgs, network: &Network) -> Result<Self, Failure> {
+    pub fn quick(args: &RunArgs, network: &Network) -> Result<Self, Failure> {
         let interfaces = Interfaces {
             inside: args.inside.clone(),
             outside: args.outside.clone(),
@@ -42,64 +42,50 @@ impl Loaded {
         };
         let mut from: Vec<Ipv4Net> = Vec::new();
         for name in &args.inside {
-            from.extend(routed_to(network.expect(name)?.index).await?);
+            from.extend(network.routed_to(network.expect(name)?.index));
         }
         if from.is_empty() {
             let inside = args.inside.join(", ");
             return Err(Failure::host(format!("no network is routed to {inside}"))
                 .with_help("give it an address first: `ip addr add ADDRESS/LENGTH dev NAME`"));
         }
-        let addresses = match &args.source {
-            named if !named.is_empty() => named.clone(),
-            _ => only_addresses(&args.outside, network)?,
+        let source = if args.source.is_empty() {
+            Snat::SOURCE_DEFAULT
+        } else {
+            let addresses = args.source.clone();
+            config::Source::Addresses { addresses, pooling: Snat::POOLING_DEFAULT }
         };
         let from = Ipv4Net::aggregate(&from);
-        let text = quick_text(&interfaces, &from, &addresses);
+        let text = quick_text(&interfaces, &from, &source);
         // The checks of the flags' own form name the flags; the text is for those who read what is
         // in force.
-        let config = Config::quick(interfaces, from, addresses)?;
+        let config = Config::quick(interfaces, from, source)?;
         let text = ConfigText { name: "command line".to_owned(), text };
         Ok(Self { source: Source::CommandLine, config, text })
     }
 }
 
-/// The address of each interface. Which of several it should be is for the user to say: the
-/// kernel's order is nobody's decision.
-fn only_addresses(outside: &[String], network: &Network) -> Result<Vec<Ipv4Addr>, Failure> {
-    let mut addresses = Vec::new();
-    for name in outside {
-        match network.expect(name)?.addresses.as_slice() {
-            [address] => addresses.push(*address),
-            [] => {
-                return Err(Failure::host(format!("`{name}` has no IPv4 address"))
-                    .with_help(format!("`ip addr add ADDRESS/LENGTH dev {name}`")));
-            }
-            several => {
-                let list = several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                return Err(Failure::usage(format!("`{name}` has several addresses: {list}"))
-                    .with_help("say which to use with --source ADDRESS"));
-            }
-        }
-    }
-    Ok(addresses)
-}
-
 /// The file that says the same.
-fn quick_text(interfaces: &Interfaces, from: &[Ipv4Net], addresses: &[Ipv4Addr]) -> String {
+fn quick_text(interfaces: &Interfaces, from: &[Ipv4Net], source: &config::Source) -> String {
     fn list<T: ToString>(values: &[T]) -> String {
         let quoted: Vec<_> =
             values.iter().map(|value| format!("\"{}\"", value.to_string())).collect();
         format!("[{}]", quoted.join(", "))
     }
+    let source = match source {
+        config::Source::Model(model) => format!("\"{model}\""),
+        config::Source::Addresses { addresses, pooling } => {
+            format!("{{ addresses = {}, pooling = \"{pooling}\" }}", list(addresses))
+        }
+    };
     format!(
         "[interfaces]\ninside = {}\noutside = {}\nhook = \"{}\"\n\n[[rules]]\nname = \"{}\"\n\
-         from = {}\nto = [\"0.0.0.0/0\"]\naction = \"snat\"\nsource = {{ addresses = {} }}\n",
+         from = {}\nto = [\"0.0.0.0/0\"]\naction = \"snat\"\nsource = {source}\n",
         list(&interfaces.inside),
         list(&interfaces.outside),
         interfaces.hook,
-        crate::config::QUICK_RULE,
+        config::QUICK_RULE,
         list(from),
-        list(addresses),
     )
 }
 
@@ -110,22 +96,29 @@ pub fn start(
     namespace: Namespace,
     loaded: Loaded,
     network: Network,
-) -> Result<Controller<Attached>, Failure> {
+) -> Result<(Controller<Attached>, StaticRoutes), Failure> {
     let Loaded { source, config, text } = loaded;
     for name in config.interfaces.outside.iter().chain(&config.interfaces.inside) {
         network.expect(name)?;
     }
-    let desired = desired(&config, &network)?;
+    let pins = pins(global)?;
+    let mut sources = Sources::default();
+    // What is not there or cannot be read is nothing to go by; taking it says why.
+    let pinned = Pinned::open(&pins, None).ok();
+    let remembered = pinned.as_ref().map(|pinned| remembered(pinned, &config, &network));
+    let before = pinned.as_ref().map(static_routes).unwrap_or_default();
+    drop(pinned);
+    let desired = desired(&config, &network, &mut sources, &remembered.unwrap_or_default())?;
     let log = if global.verbose > 1 { LogLevel::Trace } else { LogLevel::Off };
     let mut attached = kernel::take(Plan {
-        pins: pins(global)?,
+        pins,
         namespace,
         tc: if kernel.has_tcx() { TcKind::Tcx } else { TcKind::Clsact },
         max_sessions: config.limits.max_sessions,
         log,
     })?;
     let adopted = attached.adopted();
-    let done = attached.start(&desired.table, &text, &desired.interfaces)?;
+    let done = attached.start(&desired.table, &sources, &text, &desired.interfaces)?;
     if adopted {
         tracing::info!("adopted the data path that was attached");
         done.iter().for_each(|done| tracing::warn!("repaired: {done}"));
@@ -141,10 +134,40 @@ pub fn start(
     if log != LogLevel::Off {
         attached.forward_log()?;
     }
-    for warning in &desired.warnings {
-        tracing::warn!("{warning}");
+    let controller = Controller::new(attached, source, config, text, network, sources, desired);
+    controller.warnings().for_each(|warning| tracing::warn!("{warning}"));
+    Ok((controller, StaticRoutes::new(before)))
+}
+
+/// Those of the configuration in force.
+pub fn static_routes(state: &impl State) -> Vec<config::StaticRoute> {
+    let text = state.config().ok().flatten();
+    let config = text.and_then(|text| Config::parse(&text.text, &text.name).ok());
+    config.map(|config| config.static_routes).unwrap_or_default()
+}
+
+/// What sticky rules have chosen so far.
+fn remembered(state: &impl State, config: &Config, network: &Network) -> Remembered {
+    let (Ok(rules), Ok(pools)) = (state.rules(), state.pools()) else {
+        return Remembered::new();
+    };
+    let outside = config.interfaces.outside.iter().filter_map(|name| network.link(name));
+    let outside: Vec<u32> = outside.map(|link| link.index).collect();
+    let mut remembered = Remembered::new();
+    for rule in &config.rules {
+        let config::Action::Snat(snat) = &rule.action else { continue };
+        let config::Source::Model(model) = snat.source else { continue };
+        let Some(known) = rules.iter().find(|known| known.name == rule.name) else { continue };
+        for &ifindex in outside.iter().filter(|_| snat.sticky) {
+            let pool = pools.iter().find(|pool| (pool.rule, pool.ifindex) == (known.id, ifindex));
+            if let Some(choices) = pool.and_then(|pool| pool.choices.as_ref()) {
+                let key = TableKey::new(ifindex, model, true, config);
+                let choices = choices.iter().map(|(prefix, entry)| (*prefix, choice(*entry)));
+                remembered.insert(key, choices.collect());
+            }
+        }
     }
-    Ok(Controller::new(attached, source, config, text, network, desired))
+    remembered
 }
 
 #[cfg(test)]
@@ -161,9 +184,15 @@ mod tests {
         };
         let from: Vec<Ipv4Net> =
             vec!["10.0.0.0/24".parse().unwrap(), "10.1.0.0/16".parse().unwrap()];
-        let addresses = vec![Ipv4Addr::new(203, 0, 113, 1)];
-        let text = quick_text(&interfaces, &from, &addresses);
-        let parsed = Config::parse(&text, "quick").unwrap();
-        assert_eq!(parsed, Config::quick(interfaces, from, addresses).unwrap());
+        let addresses = config::Source::Addresses {
+            addresses: vec![[203, 0, 113, 1].into(), [203, 0, 113, 2].into()],
+            pooling: config::Pooling::Random,
+        };
+        for source in [addresses, config::Source::Model(config::SourceModel::StrongHost)] {
+            let text = quick_text(&interfaces, &from, &source);
+            let parsed = Config::parse(&text, "quick").unwrap();
+            let quick = Config::quick(interfaces.clone(), from.clone(), source).unwrap();
+            assert_eq!(parsed, quick);
+        }
     }
 }

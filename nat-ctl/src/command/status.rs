@@ -1,15 +1,17 @@
 //! `nat-ctl status`
 use std::{net::Ipv4Addr, time::Duration};
 
+use nat_common::{source::Choice, verdict::Verdict};
 use serde::Serialize;
 
 use super::open;
 use crate::{
     cli::{Global, StatusArgs},
     clock,
-    datapath::State,
+    datapath::{PoolState, State},
     exit::{Exit, Failure},
     output::{Out, Style, Table, Tone, units},
+    source,
 };
 
 /// `status -j`
@@ -60,6 +62,9 @@ struct Rule {
 struct RulePool {
     interface: String,
     addresses: Vec<Ipv4Addr>,
+    /// Why a source model has found none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lack: Option<source::Error>,
 }
 
 /// A controller that has not looked for so long is not there any more, whatever its record says.
@@ -109,12 +114,22 @@ fn status(state: &impl State, name: &str, now_ns: u64) -> Result<Status, Failure
     }
     let interfaces = state.interfaces()?;
     let rules = rules(state, &interfaces)?;
-    for rule in rules.iter().filter(|rule| rule.action == "snat" && rule.pools.is_empty()) {
-        warnings.push(format!(
-            "rule `{}` is out of service: none of its external addresses was on an outside \
-             interface when the rules were applied",
-            rule.rule
-        ));
+    for rule in rules.iter().filter(|rule| rule.action == "snat") {
+        if rule.pools.is_empty() {
+            warnings.push(format!(
+                "rule `{}` is out of service: none of its external addresses was on an outside \
+                 interface when the rules were applied",
+                rule.rule
+            ));
+        }
+        for (interface, lack) in
+            rule.pools.iter().filter_map(|pool| Some((&pool.interface, pool.lack?)))
+        {
+            warnings.push(format!(
+                "rule `{}` is out of service on `{interface}`: {lack}; `nat-ctl explain` says why",
+                rule.rule
+            ));
+        }
     }
     Ok(Status {
         schema: "nat-ctl/status/1",
@@ -152,16 +167,27 @@ fn rules(
     let rules = in_force.map(|(action, rule)| Rule {
         pools: pools
             .iter()
-            .filter(|(id, ..)| *id == rule.id)
-            .map(|(_, index, addresses)| RulePool {
-                interface: named(*index),
-                addresses: addresses.clone(),
+            .filter(|pool| pool.rule == rule.id)
+            .map(|pool| RulePool {
+                interface: named(pool.ifindex),
+                addresses: pool.addresses.clone(),
+                lack: lack(pool),
             })
             .collect(),
         rule: rule.name,
         action: action.name(),
     });
     Ok(rules.collect())
+}
+
+/// Why a source model has no address for anybody.
+fn lack(pool: &PoolState) -> Option<source::Error> {
+    let choices = pool.choices.as_ref().filter(|_| pool.addresses.is_empty())?;
+    let no_source = |choice: &Choice| choice.address() == Err(Verdict::NoSource);
+    match choices.iter().any(|(_, choice)| no_source(choice)) {
+        true => Some(source::Error::NoSource),
+        false => Some(source::Error::NoRoute),
+    }
 }
 
 fn text(status: &Status, style: Style) -> String {
@@ -189,7 +215,10 @@ fn text(status: &Status, style: Style) -> String {
         }
         for pool in &rule.pools {
             let addresses: Vec<_> = pool.addresses.iter().map(ToString::to_string).collect();
-            let addresses = addresses.join(" ");
+            let addresses = match pool.lack {
+                Some(lack) => format!("none: {lack}"),
+                None => addresses.join(" "),
+            };
             rules.row([rule.rule.as_str(), rule.action, &pool.interface, &addresses]);
         }
     }
@@ -208,7 +237,10 @@ mod tests {
     use nat_common::instance::{HookMode, Role};
 
     use super::*;
-    use crate::datapath::{self, fake::Fake};
+    use crate::{
+        datapath::{self, fake::Fake},
+        sources::Sources,
+    };
 
     fn fake() -> Fake {
         with_address("203.0.113.7")
@@ -236,10 +268,10 @@ mod tests {
             name: "wan0".to_owned(),
             addresses: vec![Ipv4Addr::new(203, 0, 113, 7)],
         };
-        let host = crate::compile::Host { outside: vec![outside], local: Vec::new() };
+        let host = crate::compile::Host { outside: vec![outside], ..Default::default() };
         let table = crate::compile::compile(&config, &host).unwrap().0;
         let text = datapath::ConfigText { name: String::new(), text: String::new() };
-        datapath::Datapath::apply(&mut fake, &table, &text).unwrap();
+        datapath::Datapath::apply(&mut fake, &table, &Sources::default(), &text).unwrap();
         fake
     }
 

@@ -1,7 +1,8 @@
-use nat_common::rule::{Match, first_match};
+use nat_common::rule::{self, Match};
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::Protocol;
 
 const HEADER: &str = "[interfaces]\ninside = [\"lan0\"]\noutside = [\"wan0\"]\n";
 
@@ -12,7 +13,7 @@ fn parse(rules: &str) -> Config {
 fn wan(addresses: &[[u8; 4]]) -> Host {
     let addresses = addresses.iter().copied().map(Ipv4Addr::from).collect();
     let wan = OutsideInterface { index: 2, name: "wan0".to_owned(), addresses };
-    Host { outside: vec![wan], local: Vec::new() }
+    Host { outside: vec![wan], ..Host::default() }
 }
 
 fn lookup(trie: &[(Ipv4Net, RuleBits)], address: Ipv4Addr) -> RuleBits {
@@ -25,7 +26,7 @@ fn lookup(trie: &[(Ipv4Net, RuleBits)], address: Ipv4Addr) -> RuleBits {
 fn classify(table: &RuleTable, from: Ipv4Addr, to: Ipv4Addr, subset: Subset) -> Match {
     let (source, destination) = (lookup(&table.from, from), lookup(&table.to, to));
     let rules = |subset: Subset| table.subsets[subset as usize];
-    first_match(&source, &destination, &rules(subset), &rules(Subset::Snat))
+    rule::first_match(&source, &destination, &rules(subset), &rules(Subset::Snat))
 }
 
 #[test]
@@ -84,7 +85,8 @@ fn the_machine_is_a_network_of_its_own() {
         action = "route"
         "#,
     );
-    let local = [[10, 0, 0, 1], [203, 0, 113, 7], [127, 0, 0, 1]].map(Ipv4Addr::from).to_vec();
+    let local = [[10, 0, 0, 1], [203, 0, 113, 7], [127, 0, 0, 1]];
+    let local = local.map(|address| (1, Ipv4Addr::from(address))).to_vec();
     let (table, _) = compile(&config, &Host { local, ..wan(&[[203, 0, 113, 7]]) }).unwrap();
     for (from, to, rule) in [
         // The longest prefix wins: the gateway's address inside is the gateway's.
@@ -108,7 +110,7 @@ fn local_addresses_take_no_room_where_no_network_is_named() {
     let config = parse(
         "[[rules]]\nname = \"r\"\nfrom = [\"10.0.0.0/8\"]\nto = [\"8.8.8.8\"]\naction = \"drop\"\n",
     );
-    let local = vec![Ipv4Addr::new(10, 0, 0, 1)];
+    let local = vec![(1, Ipv4Addr::new(10, 0, 0, 1))];
     let (table, _) = compile(&config, &Host { local, ..Host::default() }).unwrap();
     assert_eq!((table.from.len(), table.to.len()), (1, 1));
 }
@@ -153,7 +155,8 @@ fn only_addresses_of_the_interface_are_used_there_and_the_rest_is_said() {
         "#,
     );
     let (table, warnings) = compile(&config, &wan(&[[203, 0, 113, 8], [203, 0, 113, 1]])).unwrap();
-    assert_eq!(table.rules[0].pools, [(2, vec![Ipv4Addr::new(203, 0, 113, 8)])]);
+    let listed = External::Listed(vec![Ipv4Addr::new(203, 0, 113, 8)]);
+    assert_eq!(table.rules[0].pools, [(2, listed)]);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("203.0.113.7"), "{warnings:?}");
 
@@ -170,7 +173,7 @@ fn a_rule_for_everybody_translates_the_gateways_own_packets_only_if_it_says_so()
             "[[rules]]\nname = \"r\"\nfrom = {from}\nto = [\"0.0.0.0/0\"]\n\
              action = \"snat\"\nsource = {{ addresses = [\"203.0.113.7\"] }}\n"
         );
-        let host = Host { local: vec![gateway], ..wan(&[[203, 0, 113, 7]]) };
+        let host = Host { local: vec![(2, gateway)], ..wan(&[[203, 0, 113, 7]]) };
         let (table, _) = compile(&parse(&rule), &host).unwrap();
         let to = Ipv4Addr::new(8, 8, 8, 8);
         [gateway, Ipv4Addr::new(203, 0, 113, 8)].map(|from| classify(&table, from, to, Subset::Tcp))
@@ -256,9 +259,11 @@ proptest! {
                 word(from)
             ));
         }
-        let addresses = local.iter().map(|last| Ipv4Addr::new(10, 0, 0, *last)).collect();
+        let addresses = local.iter().map(|last| (1, Ipv4Addr::new(10, 0, 0, *last))).collect();
         let host = Host { local: addresses, ..Host::default() };
-        let (table, _) = compile(&parse(&text), &host).unwrap();
+        let config = parse(&text);
+        let own: Vec<_> = host.local.iter().map(|(_, address)| *address).collect();
+        let (table, _) = compile(&config, &host).unwrap();
         for last in 0..=255 {
             let address = Ipv4Addr::new(10, 0, 0, last);
             let is_local = local.contains(&last);
@@ -274,6 +279,60 @@ proptest! {
                 classify(&table, address, Ipv4Addr::new(8, 8, 8, 8), Subset::Udp),
                 expected
             );
+            // Read in order, without a table.
+            let to = Ipv4Addr::new(8, 8, 8, 8);
+            let packet = Packet { from: Some(address), to, protocol: Some(Protocol::Udp) };
+            let read = match first_match(&config, &own, packet) {
+                Matched::Rule(rule) => {
+                    let position = config.rules.iter().position(|one| one.name == rule.name);
+                    Match::Rule(position.unwrap() as u32)
+                }
+                Matched::OnlyProtocolDiffers(_) => Match::OnlyProtocolDiffers,
+                Matched::Nothing => Match::None,
+            };
+            prop_assert_eq!(read, expected);
         }
     }
+}
+
+#[test]
+fn a_packet_that_only_its_protocol_keeps_from_a_rule() {
+    let config = parse(
+        "[[rules]]\nname = \"web\"\nfrom = [\"10.0.0.0/8\"]\nto = [\"0.0.0.0/0\"]\n\
+         protocols = [\"tcp\"]\naction = \"snat\"\n",
+    );
+    let web = &config.rules[0];
+    let packet =
+        |protocol| Packet { from: None, to: Ipv4Addr::new(8, 8, 8, 8), protocol: Some(protocol) };
+    assert_eq!(first_match(&config, &[], packet(Protocol::Tcp)), Matched::Rule(web));
+    assert_eq!(first_match(&config, &[], packet(Protocol::Udp)), Matched::OnlyProtocolDiffers(web));
+}
+
+#[test]
+fn networks_that_name_their_interfaces_guard_every_source() {
+    let config = Config::parse(
+        "[interfaces]\ninside = [\"lan0\", \"lan1\"]\noutside = [\"wan0\"]\n\
+         [[networks]]\nname = \"a\"\nprefixes = [\"10.0.0.0/24\", \"10.0.1.0/24\"]\n\
+         interfaces = [\"lan0\"]\n\
+         [[networks]]\nname = \"b\"\nprefixes = [\"10.1.0.0/16\"]\ninterfaces = [\"lan1\", \"lan0\"]\n\
+         [[networks]]\nname = \"free\"\nprefixes = [\"10.2.0.0/16\"]\n",
+        "test.toml",
+    )
+    .unwrap();
+    let inside = vec![("lan0".to_owned(), 7), ("lan1".to_owned(), 8)];
+    let host = Host { inside, ..Host::default() };
+    let (table, _) = compile(&config, &host).unwrap();
+    assert_eq!(table.settings.guarded, 1);
+    let prefix = |text: &str| text.parse::<Ipv4Net>().unwrap();
+    assert_eq!(
+        table.guards,
+        [
+            (prefix("0.0.0.0/0"), Guard::new(false, &[7, 8])),
+            (prefix("10.0.0.0/24"), Guard::new(true, &[7])),
+            (prefix("10.0.1.0/24"), Guard::new(true, &[7])),
+            (prefix("10.1.0.0/16"), Guard::new(true, &[7, 8])),
+        ]
+    );
+    let (table, _) = compile(&parse(""), &host).unwrap();
+    assert_eq!((table.settings.guarded, table.guards.len()), (0, 0));
 }

@@ -3,19 +3,26 @@
 //! Its state changes in three ways only: a new configuration ([`Controller::apply`]), a change of
 //! the host ([`Controller::host_changed`]), and the passing of time ([`Controller::sweep`]). The
 //! loop around them is in [`serve`].
+mod routes;
 mod serve;
 mod signals;
 
-pub use self::{serve::serve, signals::Signals};
+pub use self::{routes::StaticRoutes, serve::serve, signals::Signals};
+
+use std::collections::BTreeSet;
+
+use nat_common::flow::FlowKey;
 
 use crate::{
     clock,
-    config::Config,
+    compile::External,
+    config::{Action, Config, OnAddressRemoved},
     datapath::{ConfigText, Datapath},
-    desired::{Desired, desired},
+    desired::{Desired, desired, lacking, order},
     exit::Failure,
-    host::Network,
+    host::{Network, NetworkDelta},
     plan::Plan,
+    sources::{Moved, Remembered, Sources},
 };
 
 /// Where the configuration comes from when it is to be read again.
@@ -33,7 +40,10 @@ pub struct Controller<D> {
     config: Config,
     text: ConfigText,
     network: Network,
+    sources: Sources,
     desired: Desired,
+    /// Rules out of service for want of a source: what has been said already.
+    lacking: Vec<String>,
 }
 
 /// What an order led to.
@@ -51,9 +61,31 @@ impl<D: Datapath> Controller<D> {
         config: Config,
         text: ConfigText,
         network: Network,
+        sources: Sources,
         desired: Desired,
     ) -> Self {
-        Self { datapath, source, config, text, network, desired }
+        let lacking = lacking(&desired.table, &network, &sources);
+        Self { datapath, source, config, text, network, sources, desired, lacking }
+    }
+
+    /// What does not work at this moment, for people.
+    pub fn warnings(&self) -> impl Iterator<Item = &String> {
+        self.desired.warnings.iter().chain(&self.lacking)
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// This host as it was last seen.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The same, to be changed; what has changed is to be [followed](Controller::follow).
+    pub fn network_mut(&mut self) -> &mut Network {
+        &mut self.network
     }
 
     /// Puts another configuration in force. On an error everything stays as it was.
@@ -61,14 +93,22 @@ impl<D: Datapath> Controller<D> {
         let config = Config::parse(&text.text, &text.name)?;
         let plan = Plan::between(&self.config, &config);
         plan.refuse_if_not_live()?;
-        let new = desired(&config, &self.network)?;
-        let warnings = new.warnings.clone();
-        if !dry_run {
-            self.put_in_force(new, &text)?;
-            self.config = config;
-            self.text = text;
-        }
-        Ok(Applied { plan, warnings })
+        let wanted = desired(&config, &self.network, &mut self.sources, &Remembered::new());
+        let applied = wanted.map_err(Failure::from).and_then(|new| {
+            let mut warnings = new.warnings.clone();
+            let lacking = lacking(&new.table, &self.network, &self.sources);
+            warnings.extend(lacking.iter().cloned());
+            if !dry_run {
+                self.put_in_force(new, &text)?;
+                self.config = config;
+                self.text = text;
+                self.lacking = lacking;
+            }
+            Ok(Applied { plan, warnings })
+        });
+        // Of the tables that were made for it, or those that it takes no more.
+        self.sources.keep(&self.desired.choices(), &order(&self.config));
+        applied
     }
 
     /// Reads the configuration again and puts it in force.
@@ -85,18 +125,89 @@ impl<D: Datapath> Controller<D> {
         }
     }
 
-    /// Follows a change of interfaces or addresses.
-    pub fn host_changed(&mut self, network: Network) -> Result<(), Failure> {
-        let new = desired(&self.config, &network)?;
-        self.network = network;
-        if new == self.desired {
+    /// Follows a change of this host. Choices change first, prefix by prefix in their tables; then,
+    /// if links or addresses have changed, the rules as a whole.
+    pub fn follow(&mut self, delta: &NetworkDelta) -> Result<(), Failure> {
+        let followed = self.sources.follow(&self.network, delta);
+        for moved in &followed.moved {
+            self.warn_of_move(moved);
+        }
+        let mut torn = false;
+        for (key, changes) in &followed.changes {
+            if let Err(error) = self.datapath.change_choices(key, changes) {
+                tracing::error!("{error}");
+                torn = true;
+            }
+        }
+        if delta.links || torn {
+            self.follow_links(torn)?;
+        }
+        let lacking = lacking(&self.desired.table, &self.network, &self.sources);
+        warn_of_new(&lacking, &self.lacking);
+        self.lacking = lacking;
+        Ok(())
+    }
+
+    /// Brings rules and programs in line with links and addresses; `torn` if a table of choices has
+    /// to be written anew.
+    fn follow_links(&mut self, torn: bool) -> Result<(), Failure> {
+        let new = desired(&self.config, &self.network, &mut self.sources, &Remembered::new())?;
+        warn_of_new(&new.warnings, &self.desired.warnings);
+        if new != self.desired || torn {
+            let text = self.text.clone();
+            let before = self.desired.table.locals.clone();
+            self.put_in_force(new, &text)?;
+            if self.desired.table.locals != before {
+                self.end_orphans()?;
+            }
+        }
+        self.sources.keep(&self.desired.choices(), &order(&self.config));
+        Ok(())
+    }
+
+    fn warn_of_move(&self, moved: &Moved) {
+        let Moved { key, old, new, rule } = moved;
+        let link = self.network.links.iter().find(|link| link.index == key.ifindex);
+        let interface = link.map_or("?", |link| &link.name);
+        let table = &self.desired.table;
+        let concerned = table.rules.iter().filter(|rule| {
+            rule.pools.iter().any(|(_, external)| *external == External::Chosen(*key))
+        });
+        let rules: Vec<_> = concerned.map(|rule| rule.name.as_str()).collect();
+        tracing::warn!(
+            %old, %new, by_rule = rule.as_str(), interface, rules = rules.join(", "),
+            "the default source has moved: to keep one, set `sticky = true` or name the address"
+        );
+    }
+
+    /// Ends the sessions of addresses that this host has no more, where the rule says so.
+    pub fn end_orphans(&mut self) -> Result<(), Failure> {
+        let ends = |rule: &&crate::config::Rule| match &rule.action {
+            Action::Snat(snat) => snat.on_address_removed == OnAddressRemoved::End,
+            _ => false,
+        };
+        let names: BTreeSet<_> =
+            self.config.rules.iter().filter(ends).map(|rule| &rule.name).collect();
+        if names.is_empty() {
             return Ok(());
         }
-        for warning in new.warnings.iter().filter(|text| !self.desired.warnings.contains(text)) {
-            tracing::warn!("{warning}");
+        let rules = self.datapath.rules()?;
+        let ids: BTreeSet<u32> =
+            rules.iter().filter(|rule| names.contains(&rule.name)).map(|rule| rule.id).collect();
+        let local: BTreeSet<_> = self.desired.table.locals.iter().map(|(_, one)| *one).collect();
+        let orphans: Vec<FlowKey> = self
+            .datapath
+            .sessions()?
+            .iter()
+            .filter(|pair| ids.contains(&pair.outbound.rule))
+            .filter(|pair| !local.contains(&pair.outbound.address.into()))
+            .map(|pair| pair.key)
+            .collect();
+        if !orphans.is_empty() {
+            let ended = self.datapath.end(&orphans)?;
+            tracing::info!(ended, "ended sessions whose external address is gone");
         }
-        let text = self.text.clone();
-        self.put_in_force(new, &text)
+        Ok(())
     }
 
     /// Interfaces before rules: one that cannot be attached leaves the rules as they were, and
@@ -107,7 +218,7 @@ impl<D: Datapath> Controller<D> {
                 tracing::info!("{done}");
             }
         }
-        if let Err(error) = self.datapath.apply(&new.table, text) {
+        if let Err(error) = self.datapath.apply(&new.table, &self.sources, text) {
             // Best effort: the error that counts is the first.
             let _ = self.datapath.attach(&self.desired.interfaces);
             return Err(error.into());
@@ -131,110 +242,10 @@ impl<D: Datapath> Controller<D> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use super::*;
-    use crate::{
-        datapath::{State, fake::Fake},
-        host::Link,
-    };
-
-    const HEADER: &str = "[interfaces]\ninside = [\"lan0\"]\noutside = [\"wan0\"]\n";
-
-    fn rule(name: &str, to: &str) -> String {
-        format!(
-            "[[rules]]\nname = \"{name}\"\nfrom = [\"10.0.0.0/8\"]\nto = [\"{to}\"]\n\
-             action = \"snat\"\nsource = {{ addresses = [\"203.0.113.7\"] }}\n"
-        )
-    }
-
-    fn text(rules: &str) -> ConfigText {
-        ConfigText { name: "nat.toml".to_owned(), text: format!("{HEADER}{rules}") }
-    }
-
-    fn link(index: u32, name: &str, address: [u8; 4]) -> Link {
-        Link {
-            index,
-            name: name.to_owned(),
-            ethernet: true,
-            mac: [2, 0, 0, 0, 0, 1],
-            addresses: vec![Ipv4Addr::from(address)],
-        }
-    }
-
-    fn host(wan_index: u32) -> Network {
-        let links = vec![link(1, "lan0", [10, 0, 0, 1]), link(wan_index, "wan0", [203, 0, 113, 7])];
-        Network { links }
-    }
-
-    fn controller() -> Controller<Fake> {
-        let text = text(&rule("internet", "0.0.0.0/0"));
-        let config = Config::parse(&text.text, &text.name).unwrap();
-        let desired = desired(&config, &host(2)).unwrap();
-        let mut fake = Fake::default();
-        fake.apply(&desired.table, &text).unwrap();
-        fake.attach(&desired.interfaces).unwrap();
-        Controller::new(fake, Source::CommandLine, config, text, host(2), desired)
-    }
-
-    #[test]
-    fn a_new_configuration_is_in_force_with_its_text() {
-        let mut controller = controller();
-        let new = text(&(rule("dns", "192.0.2.53") + &rule("internet", "0.0.0.0/0")));
-        controller.apply(new.clone(), true).unwrap();
-        assert_eq!(controller.datapath.tables.len(), 1, "a dry run changes nothing");
-        let applied = controller.apply(new.clone(), false).unwrap();
-        assert!(!applied.plan.is_empty());
-        assert_eq!(controller.datapath.tables.last().unwrap().rules[0].name, "dns");
-        assert_eq!(controller.datapath.config().unwrap(), Some(new.clone()));
-        assert!(controller.apply(new, false).unwrap().plan.is_empty());
-    }
-
-    #[test]
-    fn a_bad_configuration_changes_nothing() {
-        let mut controller = controller();
-        let before = controller.datapath.config().unwrap();
-        let failure = controller.apply(text("[[rules]]\nnam = 1\n"), false).unwrap_err();
-        assert_eq!(failure.exit, crate::exit::Exit::Usage);
-        assert_eq!(controller.datapath.config().unwrap(), before);
-        assert_eq!(controller.datapath.tables.len(), 1);
-        assert!(controller.reload().is_err());
-    }
-
-    #[test]
-    fn an_interface_that_comes_back_is_attached_with_its_new_index() {
-        let mut controller = controller();
-        let mut gone = host(2);
-        gone.links.pop();
-        controller.host_changed(gone).unwrap();
-        let names = |controller: &Controller<Fake>| {
-            let interfaces = controller.datapath.interfaces().unwrap();
-            interfaces.iter().map(|one| (one.name.clone(), one.index)).collect::<Vec<_>>()
-        };
-        assert_eq!(names(&controller), [("lan0".to_owned(), 1)]);
-        assert_eq!(controller.datapath.tables.last().unwrap().rules[0].pools, []);
-        controller.host_changed(host(9)).unwrap();
-        assert_eq!(names(&controller), [("wan0".to_owned(), 9), ("lan0".to_owned(), 1)]);
-        let pools = &controller.datapath.tables.last().unwrap().rules[0].pools;
-        assert_eq!(pools[..], [(9, vec![Ipv4Addr::new(203, 0, 113, 7)])]);
-    }
-
-    #[test]
-    fn a_host_that_has_not_changed_is_no_reason_for_a_new_table() {
-        let mut controller = controller();
-        controller.host_changed(host(2)).unwrap();
-        assert_eq!(controller.datapath.tables.len(), 1);
-    }
-
-    #[test]
-    fn the_controller_signs_on_and_off() {
-        let mut controller = controller();
-        controller.sweep().unwrap();
-        assert_eq!(controller.datapath.instance.controller_pid, std::process::id());
-        controller.leave().unwrap();
-        assert_eq!(controller.datapath.instance.controller_pid, 0);
-        assert_ne!(controller.datapath.instance.heartbeat_ns, 0);
-    }
+/// Says what has not been said before.
+fn warn_of_new(warnings: &[String], said: &[String]) {
+    warnings.iter().filter(|text| !said.contains(text)).for_each(|text| tracing::warn!("{text}"));
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,14 +7,14 @@ use tokio::{
 };
 
 use super::{
-    Applied, Controller,
+    Applied, Controller, StaticRoutes,
     signals::{Order, Signals},
 };
 use crate::{
     api::{Answer, Call, Request},
     datapath::Datapath,
     exit::Failure,
-    host::{Network, Watch},
+    host::Watch,
 };
 
 /// How often ended sessions are removed. Nothing waits for it: the data path itself takes an ended
@@ -31,26 +31,29 @@ pub async fn serve<D: Datapath>(
     signals: &mut Signals,
     watch: &mut Watch,
     calls: &mut mpsc::Receiver<Call>,
+    routes: &mut StaticRoutes,
     ready: impl FnOnce(),
 ) -> Result<(), Failure> {
     controller.sweep()?;
+    routes.keep(controller.network(), &controller.config().static_routes).await;
     ready();
     let mut sweeps = interval(SWEEP_INTERVAL);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stopped_by = loop {
+        let mut changed = true;
         tokio::select! {
             order = signals.next() => match order {
                 Order::Stop(signal) => break signal,
                 Order::Reload => drop(log("SIGHUP", controller.reload())),
             },
-            changed = watch.changed() => {
-                changed?;
-                let network = Network::read().await?;
-                if let Err(failure) = controller.host_changed(network) {
+            changes = watch.changes() => {
+                let delta = controller.network_mut().follow(watch, &changes?).await?;
+                if !delta.is_empty() && let Err(failure) = controller.follow(&delta) {
                     tracing::error!("cannot follow a change of this host: {failure}");
                 }
             }
             _ = sweeps.tick() => {
+                changed = false;
                 if let Err(failure) = controller.sweep() {
                     tracing::error!("{failure}");
                 }
@@ -65,6 +68,9 @@ pub async fn serve<D: Datapath>(
                     break "a request";
                 }
             }
+        }
+        if changed {
+            routes.keep(controller.network(), &controller.config().static_routes).await;
         }
     };
     tracing::info!("stopped by {stopped_by}: the data path stays; `nat-ctl detach` removes it");

@@ -1,11 +1,21 @@
 //! A data path in memory: keeps what it is given, removes what has ended. For tests of everything
 //! above the kernel.
-use std::net::Ipv4Addr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
-use nat_common::{instance::Instance, stats::RuleCounters};
+use ipnet::Ipv4Net;
+use nat_common::{flow::FlowKey, instance::Instance, source::Choice, stats::RuleCounters};
 
-use super::{ConfigText, Datapath, Error, Interface, RuleState, SessionPair, State, VerdictState};
-use crate::compile::RuleTable;
+use super::{
+    ChoiceChange, Choices, ConfigText, Datapath, Error, Interface, PoolState, RuleState,
+    SessionPair, State, VerdictState,
+};
+use crate::{
+    compile::{External, RuleTable},
+    source::TableKey,
+};
 
 /// See the module. All fields are for tests to fill and look at.
 #[derive(Clone, Debug)]
@@ -17,6 +27,8 @@ pub struct Fake {
     pub verdicts: Vec<VerdictState>,
     /// The tables applied so far, the last one in force.
     pub tables: Vec<RuleTable>,
+    /// The choices that the last table refers to.
+    pub choices: BTreeMap<TableKey, BTreeMap<Ipv4Net, Choice>>,
     /// The configuration of the last table.
     pub config: Option<ConfigText>,
     /// What the data path takes for the time.
@@ -40,6 +52,7 @@ impl Default for Fake {
             rules: Vec::new(),
             verdicts: Vec::new(),
             tables: Vec::new(),
+            choices: BTreeMap::new(),
             config: None,
             now_ns: 0,
         }
@@ -71,14 +84,26 @@ impl State for Fake {
         Ok(self.tables.len() as u32)
     }
 
-    fn pools(&self) -> Result<Vec<(u32, u32, Vec<Ipv4Addr>)>, Error> {
+    fn pools(&self) -> Result<Vec<PoolState>, Error> {
         let Some(table) = self.tables.last() else { return Ok(Vec::new()) };
         let id = |name: &str| self.rules.iter().find(|rule| rule.name == name).map(|rule| rule.id);
-        let pools = table.rules.iter().flat_map(|rule| {
-            let of_rule = rule.pools.iter();
-            of_rule.filter_map(|(ifindex, pool)| Some((id(&rule.name)?, *ifindex, pool.clone())))
-        });
-        Ok(pools.collect())
+        let mut pools = Vec::new();
+        for rule in &table.rules {
+            let Some(id) = id(&rule.name) else { continue };
+            for (ifindex, external) in &rule.pools {
+                let (addresses, choices) = match external {
+                    External::Listed(addresses) => (addresses.clone(), None),
+                    External::Chosen(key) => {
+                        let entries = self.choices.get(key).cloned().unwrap_or_default();
+                        let addresses = entries.values().filter_map(|one| one.address().ok());
+                        let addresses: BTreeSet<_> = addresses.map(Ipv4Addr::from).collect();
+                        (addresses.into_iter().collect(), Some(entries.into_iter().collect()))
+                    }
+                };
+                pools.push(PoolState { rule: id, ifindex: *ifindex, addresses, choices });
+            }
+        }
+        Ok(pools)
     }
 
     fn config(&self) -> Result<Option<ConfigText>, Error> {
@@ -87,7 +112,17 @@ impl State for Fake {
 }
 
 impl Datapath for Fake {
-    fn apply(&mut self, table: &RuleTable, config: &ConfigText) -> Result<(), Error> {
+    fn apply(
+        &mut self,
+        table: &RuleTable,
+        choices: &dyn Choices,
+        config: &ConfigText,
+    ) -> Result<(), Error> {
+        let wanted: BTreeSet<TableKey> = table.choices().collect();
+        self.choices.retain(|key, _| wanted.contains(key));
+        for key in wanted {
+            self.choices.entry(key).or_insert_with(|| choices.entries(&key).into_iter().collect());
+        }
         for rule in &table.rules {
             if !self.rules.iter().any(|known| known.name == rule.name) {
                 let id = self.rules.len() as u32;
@@ -108,6 +143,24 @@ impl Datapath for Fake {
     fn attach(&mut self, interfaces: &[Interface]) -> Result<Vec<String>, Error> {
         self.interfaces = interfaces.to_vec();
         Ok(Vec::new())
+    }
+
+    fn change_choices(&mut self, key: &TableKey, changes: &[ChoiceChange]) -> Result<(), Error> {
+        if let Some(entries) = self.choices.get_mut(key) {
+            for (prefix, choice) in changes {
+                match choice {
+                    Some(choice) => entries.insert(*prefix, *choice),
+                    None => entries.remove(prefix),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, keys: &[FlowKey]) -> Result<u32, Error> {
+        let before = self.sessions.len();
+        self.sessions.retain(|pair| !keys.contains(&pair.key));
+        Ok((before - self.sessions.len()) as u32)
     }
 
     fn sweep(&mut self) -> Result<u32, Error> {

@@ -8,11 +8,14 @@ pub mod kernel;
 
 use std::{io, net::Ipv4Addr, path::Path};
 
+use ipnet::Ipv4Net;
+
 use nat_common::{
     flow::FlowKey,
     instance::{HookMode, Instance, Role},
     rule::Action,
     session::Session,
+    source::Choice,
     stats::{Counter, Hook, RuleCounters},
     verdict::Verdict,
 };
@@ -20,7 +23,7 @@ use nat_common::{
 use serde::{Deserialize, Serialize};
 
 pub use self::error::Error;
-use crate::{compile::RuleTable, exit::Failure};
+use crate::{compile::RuleTable, exit::Failure, source::TableKey};
 
 /// Both entries of a session as they stand in the maps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,6 +71,27 @@ pub struct VerdictState {
     pub counter: Counter,
 }
 
+/// External addresses of a rule on an outside interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PoolState {
+    /// Identity of the rule.
+    pub rule: u32,
+    pub ifindex: u32,
+    /// In configured order; of a source model, those that it chooses for some destination.
+    pub addresses: Vec<Ipv4Addr>,
+    /// What a source model has chosen, by destination.
+    pub choices: Option<Vec<(Ipv4Net, Choice)>>,
+}
+
+/// A step of a change of choices: what a prefix gets, or nothing any more.
+pub type ChoiceChange = (Ipv4Net, Option<Choice>);
+
+/// Where the data path gets whole tables of choices from.
+pub trait Choices {
+    /// All prefixes of a table.
+    fn entries(&self, key: &TableKey) -> Vec<(Ipv4Net, Choice)>;
+}
+
 /// Reading: needs no controller.
 pub trait State {
     /// All entries of the outbound map with their inbound halves, ended sessions included.
@@ -81,8 +105,8 @@ pub trait State {
     fn instance(&self) -> Result<Instance, Error>;
     /// Generation of the rule table in force; 0 for none.
     fn generation(&self) -> Result<u32, Error>;
-    /// External addresses in force by (rule identity, interface index).
-    fn pools(&self) -> Result<Vec<(u32, u32, Vec<Ipv4Addr>)>, Error>;
+    /// External addresses in force, by rule identity and interface index.
+    fn pools(&self) -> Result<Vec<PoolState>, Error>;
     /// The configuration that the table in force was made from; nothing before the first.
     fn config(&self) -> Result<Option<ConfigText>, Error>;
 }
@@ -110,8 +134,20 @@ impl ConfigText {
 /// Changing: the controller's side.
 pub trait Datapath: State {
     /// Puts a rule table and the configuration that it was made from in force, whole: packets see
-    /// the old one or the new one. On an error the old one stays.
-    fn apply(&mut self, table: &RuleTable, config: &ConfigText) -> Result<(), Error>;
+    /// the old one or the new one. On an error the old one stays. Tables of choices that it refers
+    /// to and that are not in force yet are taken from `choices`.
+    fn apply(
+        &mut self,
+        table: &RuleTable,
+        choices: &dyn Choices,
+        config: &ConfigText,
+    ) -> Result<(), Error>;
+    /// Changes a table of choices in place, step by step: in the right order, every destination has
+    /// its old or its new choice at every moment. One that is not in force is left alone. After an
+    /// error the next [`Datapath::apply`] writes it anew.
+    fn change_choices(&mut self, key: &TableKey, changes: &[ChoiceChange]) -> Result<(), Error>;
+    /// Ends sessions, by their outbound keys; returns how many.
+    fn end(&mut self, keys: &[FlowKey]) -> Result<u32, Error>;
     /// Has the programs run on exactly these interfaces. Says what it did. On an error no
     /// interface has more than it had before.
     fn attach(&mut self, interfaces: &[Interface]) -> Result<Vec<String>, Error>;

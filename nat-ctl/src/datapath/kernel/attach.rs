@@ -33,13 +33,14 @@ const FILTER_HANDLE: TcHandle = TcHandle::new(0, 0x6e61);
 
 /// The order in which hooks are attached, over all interfaces: nothing may be translated out before
 /// replies can be translated back, and nothing redirected by XDP before TC guards the way out.
-pub const ATTACH_ORDER: [Hook; 4] =
-    [Hook::TcIngress, Hook::TcEgress, Hook::XdpOutside, Hook::XdpInside];
+pub const ATTACH_ORDER: [Hook; 5] =
+    [Hook::TcIngress, Hook::TcEgress, Hook::TcInside, Hook::XdpOutside, Hook::XdpInside];
 
 /// Whether an interface of this role and mode has a program at a hook.
 pub fn wanted(role: Role, mode: HookMode, hook: Hook) -> bool {
     match hook {
         Hook::TcIngress | Hook::TcEgress => role == Role::Outside,
+        Hook::TcInside => role == Role::Inside,
         Hook::XdpOutside => role == Role::Outside && mode == HookMode::Xdp,
         Hook::XdpInside => role == Role::Inside && mode == HookMode::Xdp,
     }
@@ -130,13 +131,13 @@ pub fn ensure(
             link.pin(&path).map_err(|error| failed.with(&error))?;
             Ok(Done::Attached(Added::Pin(path)))
         }
-        Hook::TcEgress | Hook::TcIngress if kind == TcKind::Clsact => {
+        Hook::TcEgress | Hook::TcIngress | Hook::TcInside if kind == TcKind::Clsact => {
             attach_filter(ebpf, &interface.name, hook, known).map_err(|error| {
                 let help = "if another instance of nat-ctl has a filter there, detach that";
                 failed.help(&error, help.to_owned())
             })
         }
-        Hook::TcEgress | Hook::TcIngress => {
+        Hook::TcEgress | Hook::TcIngress | Hook::TcInside => {
             refuse_second_instance(&interface.name, hook)?;
             let options = TcAttachOptions::TcxOrder(LinkOrder::default());
             let program = tc(ebpf, hook).map_err(|error| failed.with(&error))?;
@@ -169,6 +170,7 @@ pub fn remove_unwanted(there: &[Pinned], interfaces: &[Interface]) -> Vec<PathBu
 
 /// Removes the clsact filters of an interface, if there are any. Links go with their pins.
 pub fn detach_filters(interface: &str) {
+    // An inside interface has its one at the same place as an outside one.
     for hook in [Hook::TcEgress, Hook::TcIngress] {
         detach_filter(interface, hook);
     }
@@ -227,7 +229,7 @@ fn replace(ebpf: &mut Ebpf, hook: Hook, link: FdLink) -> Result<(), ProgramError
             // Owned by the pin: our reference may go.
             program.take_link(id).map(drop)
         }
-        Hook::TcEgress | Hook::TcIngress => {
+        Hook::TcEgress | Hook::TcIngress | Hook::TcInside => {
             let link =
                 SchedClassifierLink::try_from(link).map_err(|_| ProgramError::NotAttached)?;
             let program = tc(ebpf, hook)?;
@@ -272,8 +274,11 @@ impl Failed<'_> {
     }
 }
 
-/// Two instances on one interface would translate twice.
+/// Two instances on one outside interface would translate twice. Clients may have the choice of two.
 fn refuse_second_instance(interface: &str, hook: Hook) -> Result<(), Error> {
+    if hook == Hook::TcInside {
+        return Ok(());
+    }
     let Ok((_, programs)) = SchedClassifier::query_tcx(interface, attach_type(hook)) else {
         // Linux before 6.6 cannot be asked; there the filter's fixed place is taken.
         return Ok(());

@@ -5,12 +5,17 @@ use aya::{
 };
 use nat_common::{
     flow::FlowKey,
+    guard::{Guard, LocalKey},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
-    limits::{CONFIG_CHUNKS_MAX, INTERFACES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX},
+    limits::{
+        CHOICES_MAX, CONFIG_CHUNKS_MAX, GUARDS_MAX, INTERFACES_MAX, LOCAL_ADDRESSES_MAX, POOLS_MAX,
+        PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
+    },
     pool::{Pool, PoolKey},
     rule::{PrefixKey, Rule, RuleBits, Subset},
     session::Session,
     settings::{Control, SLOTS, Settings},
+    source::{Choice, ChoiceKey},
     stats::{COUNTERS, Counter, RuleCounters},
 };
 
@@ -21,7 +26,7 @@ use crate::datapath::{Error, error::chain};
 pub const SESSION_MAPS: [&str; 2] = ["OUTBOUND", "INBOUND"];
 
 /// All pinned maps.
-pub const PINNED_MAPS: [&str; 16] = [
+pub const PINNED_MAPS: [&str; 19] = [
     "OUTBOUND",
     "INBOUND",
     "CONTROL",
@@ -31,6 +36,9 @@ pub const PINNED_MAPS: [&str; 16] = [
     "SUBSETS",
     "RULES",
     "POOLS",
+    "CHOICES",
+    "GUARDS",
+    "LOCALS",
     "INTERFACES",
     "VERDICTS",
     "RULE_COUNTERS",
@@ -51,6 +59,9 @@ pub struct Maps {
     pub subsets: Array<MapData, RuleBits>,
     pub rules: Array<MapData, Rule>,
     pub pools: HashMap<MapData, PoolKey, Pool>,
+    pub choices: LpmTrie<MapData, ChoiceKey, Choice>,
+    pub guards: LpmTrie<MapData, PrefixKey, Guard>,
+    pub locals: HashMap<MapData, LocalKey, u32>,
     pub interfaces: HashMap<MapData, u32, Interface>,
     pub verdicts: PerCpuArray<MapData, Counter>,
     pub rule_counters: PerCpuArray<MapData, RuleCounters>,
@@ -91,6 +102,9 @@ impl Maps {
             subsets: array(pins, "SUBSETS", SLOTS * Subset::COUNT)?,
             rules: array(pins, "RULES", SLOTS * RULES_MAX)?,
             pools: open(pins, "POOLS", POOLS_MAX)?,
+            choices: open(pins, "CHOICES", CHOICES_MAX)?,
+            guards: open(pins, "GUARDS", GUARDS_MAX)?,
+            locals: open(pins, "LOCALS", LOCAL_ADDRESSES_MAX)?,
             interfaces: open(pins, "INTERFACES", INTERFACES_MAX)?,
             verdicts: open(pins, "VERDICTS", COUNTERS)?,
             rule_counters: open(pins, "RULE_COUNTERS", RULE_IDS_MAX)?,

@@ -1,6 +1,7 @@
 //! The data path in the kernel. The only module that imports aya.
 pub mod attach;
 mod batch;
+pub mod choices;
 mod config_text;
 mod link;
 pub mod load;
@@ -32,8 +33,10 @@ use self::{
     maps::Maps,
     pins::{Lock, Pins},
 };
-use super::{ConfigText, Datapath, Error, Interface, State, error::AnyError};
-use crate::{clock, compile::RuleTable, host::Namespace};
+use super::{
+    ChoiceChange, Choices, ConfigText, Datapath, Error, Interface, State, error::AnyError,
+};
+use crate::{clock, compile::RuleTable, host::Namespace, source::TableKey};
 
 /// What [`take`] needs to know.
 pub struct Plan {
@@ -76,6 +79,7 @@ pub struct Attached {
     lock: Lock,
     tc: TcKind,
     pinned: Pinned,
+    tables: choices::Tables,
     ebpf: Ebpf,
     /// Whether it was there before: a new one is removed again unless [`Attached::keep`] is
     /// called.
@@ -96,7 +100,15 @@ pub fn take(plan: Plan) -> Result<Attached, Error> {
         let max_sessions = pinned.instance()?.max_sessions;
         let ebpf = load::load(&mut load::loader(&plan.pins, max_sessions, plan.log))?;
         let Plan { pins, tc, .. } = plan;
-        return Ok(Attached { pins, lock, tc, pinned, ebpf, adopted: true });
+        return Ok(Attached {
+            pins,
+            lock,
+            tc,
+            pinned,
+            tables: choices::Tables::default(),
+            ebpf,
+            adopted: true,
+        });
     }
     let making = plan.pins.make(&lock)?;
     let made = load::load(&mut load::loader(&making, plan.max_sessions, plan.log))
@@ -107,7 +119,15 @@ pub fn take(plan: Plan) -> Result<Attached, Error> {
                 .map_err(|error| Error::kernel("cannot record the instance")(error.into()))?;
             let Plan { pins, tc, .. } = plan;
             let pinned = Pinned { maps };
-            Ok(Attached { pins, lock, tc, pinned, ebpf, adopted: false })
+            Ok(Attached {
+                pins,
+                lock,
+                tc,
+                pinned,
+                tables: choices::Tables::default(),
+                ebpf,
+                adopted: false,
+            })
         }
         Err(error) => {
             // The first error says more than one of this.
@@ -147,16 +167,17 @@ impl Attached {
     pub fn start(
         &mut self,
         table: &RuleTable,
+        choices: &dyn Choices,
         config: &ConfigText,
         interfaces: &[Interface],
     ) -> Result<Vec<String>, Error> {
         if self.adopted {
             let done = self.attach(interfaces)?;
-            self.apply(table, config)?;
+            self.apply(table, choices, config)?;
             return Ok(done);
         }
         let started = self
-            .apply(table, config)
+            .apply(table, choices, config)
             .and_then(|()| self.pins.made(&self.lock))
             .and_then(|()| self.attach(interfaces));
         if started.is_err() {
@@ -185,8 +206,21 @@ impl Attached {
 }
 
 impl Datapath for Attached {
-    fn apply(&mut self, table: &RuleTable, config: &ConfigText) -> Result<(), Error> {
-        table::apply(&mut self.pinned.maps, table, config)
+    fn apply(
+        &mut self,
+        table: &RuleTable,
+        choices: &dyn Choices,
+        config: &ConfigText,
+    ) -> Result<(), Error> {
+        table::apply(&mut self.pinned.maps, &mut self.tables, table, choices, config)
+    }
+
+    fn change_choices(&mut self, key: &TableKey, changes: &[ChoiceChange]) -> Result<(), Error> {
+        self.tables.change(&mut self.pinned.maps, key, changes)
+    }
+
+    fn end(&mut self, keys: &[FlowKey]) -> Result<u32, Error> {
+        run_on_keys(&self.ebpf, "flush", keys)
     }
 
     fn attach(&mut self, interfaces: &[Interface]) -> Result<Vec<String>, Error> {

@@ -50,8 +50,8 @@ pub struct Lock {
 
 /// The order in which hooks are removed. Without its XDP programs an instance still translates
 /// everything, at TC; without its egress program it translates nothing that is new.
-const REMOVAL_ORDER: [Hook; 4] =
-    [Hook::XdpInside, Hook::XdpOutside, Hook::TcEgress, Hook::TcIngress];
+const REMOVAL_ORDER: [Hook; 5] =
+    [Hook::XdpInside, Hook::XdpOutside, Hook::TcInside, Hook::TcEgress, Hook::TcIngress];
 
 impl Pins {
     /// The folder of `instance`. Fails if `bpffs` is not a BPF file system.

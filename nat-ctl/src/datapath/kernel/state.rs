@@ -1,19 +1,26 @@
 //! Reading the maps.
-use std::{collections::HashMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::Ipv4Addr,
+};
 
 use aya::maps::{MapError, PerCpuValues};
+use ipnet::Ipv4Net;
 use nat_common::{
     flow::FlowKey,
     instance::{HookMode, Instance, Role, text},
     limits::RULE_IDS_MAX,
     rule::Action,
     session::Session,
+    source::Choice,
     stats::{Counter, Hook, RuleCounters, counter_index},
     verdict::Verdict,
 };
 
-use super::{Attached, Pinned, config_text, maps::Maps, table};
-use crate::datapath::{ConfigText, Error, Interface, RuleState, SessionPair, State, VerdictState};
+use super::{Attached, Pinned, choices, config_text, maps::Maps, table};
+use crate::datapath::{
+    ConfigText, Error, Interface, PoolState, RuleState, SessionPair, State, VerdictState,
+};
 
 fn reading(what: &'static str) -> impl Fn(MapError) -> Error {
     move |error| Error::kernel(format!("cannot read {what}"))(error.into())
@@ -122,7 +129,8 @@ impl State for Pinned {
         table::generation(&self.maps)
     }
 
-    fn pools(&self) -> Result<Vec<(u32, u32, Vec<Ipv4Addr>)>, Error> {
+    fn pools(&self) -> Result<Vec<PoolState>, Error> {
+        let tables = choices::read(&self.maps).map_err(reading("the choices"))?;
         let generation = self.generation()?;
         let rules: HashMap<u32, u32> = table::rules_in_force(&self.maps)?
             .into_iter()
@@ -132,12 +140,21 @@ impl State for Pinned {
         for entry in self.maps.pools.iter() {
             let (key, pool) = entry.map_err(reading("the pools"))?;
             let Some(&id) = rules.get(&key.rule) else { continue };
-            if key.generation == generation {
-                let addresses = pool.addresses.iter().take(pool.count as usize);
-                pools.push((id, key.ifindex, addresses.map(|&a| a.into()).collect()));
+            if key.generation != generation {
+                continue;
             }
+            let choices =
+                (pool.table != 0).then(|| tables.get(&pool.table).cloned().unwrap_or_default());
+            let addresses = match &choices {
+                None => {
+                    let listed = pool.addresses.iter().take(pool.count as usize);
+                    listed.map(|&address| address.into()).collect()
+                }
+                Some(choices) => chosen(choices),
+            };
+            pools.push(PoolState { rule: id, ifindex: key.ifindex, addresses, choices });
         }
-        pools.sort();
+        pools.sort_by_key(|pool| (pool.rule, pool.ifindex));
         Ok(pools)
     }
 
@@ -180,13 +197,19 @@ impl State for Attached {
         self.pinned.generation()
     }
 
-    fn pools(&self) -> Result<Vec<(u32, u32, Vec<Ipv4Addr>)>, Error> {
+    fn pools(&self) -> Result<Vec<PoolState>, Error> {
         self.pinned.pools()
     }
 
     fn config(&self) -> Result<Option<ConfigText>, Error> {
         self.pinned.config()
     }
+}
+
+/// The addresses among choices, once each.
+fn chosen(choices: &[(Ipv4Net, Choice)]) -> Vec<Ipv4Addr> {
+    let addresses = choices.iter().filter_map(|(_, choice)| choice.address().ok());
+    addresses.map(Ipv4Addr::from).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn sum(values: &PerCpuValues<Counter>) -> Counter {

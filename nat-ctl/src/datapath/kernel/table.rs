@@ -3,7 +3,7 @@
 //! A table is written beside the one in force, under the next generation, and put in force by one
 //! store to the control map. What is left of the generation before is removed when the next table
 //! is written, so that a packet that has just read the old generation still finds it whole.
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aya::{
     maps::{MapError, PerCpuValues, lpm_trie::Key},
@@ -12,6 +12,7 @@ use aya::{
 use ipnet::Ipv4Net;
 use nat_common::{
     addr::Ipv4,
+    guard::LocalKey,
     instance::{RuleName, stored, text},
     limits::{POOL_ADDRESSES_MAX, RULE_IDS_MAX, RULE_NAME_BYTES, RULES_MAX},
     pool::{Pool, PoolKey},
@@ -20,29 +21,48 @@ use nat_common::{
     stats::RuleCounters,
 };
 
-use super::{config_text, maps::Maps};
+use super::{choices::Tables, config_text, maps::Maps};
 use crate::{
-    compile::RuleTable,
-    datapath::{ConfigText, Error},
+    compile::{External, RuleTable},
+    datapath::{Choices, ConfigText, Error},
     rule_ids,
+    source::TableKey,
 };
 
-/// Puts `table` and the configuration that it was made from in force.
-pub fn apply(maps: &mut Maps, table: &RuleTable, config: &ConfigText) -> Result<(), Error> {
+/// Puts `table` and the configuration that it was made from in force. Of the tables of choices that
+/// it refers to, those that are not there yet are written whole.
+pub fn apply(
+    maps: &mut Maps,
+    tables: &mut Tables,
+    table: &RuleTable,
+    choices: &dyn Choices,
+    config: &ConfigText,
+) -> Result<(), Error> {
     config_text::check(config)?;
     let in_force = generation(maps)?;
     let next = in_force.wrapping_add(1).max(1);
     remove_others(maps, in_force)?;
+    tables.clear(maps, in_force).map_err(removing)?;
+    let wanted: BTreeSet<TableKey> = table.choices().collect();
+    let missing: Vec<TableKey> =
+        wanted.iter().filter(|key| tables.number(key).is_none()).copied().collect();
     let written = name_rules(maps, table)
-        .and_then(|ids| write(maps, table, &ids, next).map_err(writing))
+        .and_then(|ids| {
+            tables.add(maps, &missing, |key| choices.entries(key)).map_err(writing)?;
+            write(maps, tables, table, &ids, next).map_err(writing)
+        })
         .and_then(|()| config_text::write(maps, config, next).map_err(writing))
         .and_then(|()| {
             let control = Control { generation: next, zero: 0 };
             maps.control.set(0, control, 0).map_err(writing)
         });
-    if written.is_err() {
-        // The first error says more than one of this.
-        let _ = remove_others(maps, in_force);
+    match written {
+        Ok(()) => tables.keep(&wanted),
+        Err(_) => {
+            tables.forget(&missing);
+            // The first error says more than one of this.
+            let _ = remove_others(maps, in_force);
+        }
     }
     written
 }
@@ -53,6 +73,10 @@ pub fn generation(maps: &Maps) -> Result<u32, Error> {
     Ok(control
         .map_err(|error| Error::kernel("cannot read the control map")(error.into()))?
         .generation)
+}
+
+fn removing(error: MapError) -> Error {
+    Error::kernel("cannot remove an old rule table")(error.into())
 }
 
 fn writing(error: MapError) -> Error {
@@ -96,10 +120,25 @@ pub fn names(maps: &Maps) -> Result<HashMap<u32, String>, Error> {
     Ok(names)
 }
 
-fn write(maps: &mut Maps, table: &RuleTable, ids: &[u32], generation: u32) -> Result<(), MapError> {
+fn write(
+    maps: &mut Maps,
+    tables: &Tables,
+    table: &RuleTable,
+    ids: &[u32],
+    generation: u32,
+) -> Result<(), MapError> {
     for (trie, prefixes) in [(&mut maps.from, &table.from), (&mut maps.to, &table.to)] {
         for (prefix, bits) in prefixes {
             trie.insert(&trie_key(generation, *prefix), bits, 0)?;
+        }
+    }
+    for (prefix, guard) in &table.guards {
+        maps.guards.insert(&trie_key(generation, *prefix), guard, 0)?;
+    }
+    for (ifindex, address) in &table.locals {
+        let address = Ipv4::from(*address);
+        for ifindex in [*ifindex, ANY_INTERFACE] {
+            maps.locals.insert(LocalKey { generation, ifindex, address }, 1, 0)?;
         }
     }
     for (index, bits) in table.subsets.iter().enumerate() {
@@ -114,19 +153,31 @@ fn write(maps: &mut Maps, table: &RuleTable, ids: &[u32], generation: u32) -> Re
             zero: [0; 2],
         };
         maps.rules.set(slot(generation) * RULES_MAX + position as u32, entry, 0)?;
-        for (ifindex, addresses) in &rule.pools {
-            let mut pool = Pool {
-                count: addresses.len() as u32,
-                addresses: [Ipv4::UNSPECIFIED; POOL_ADDRESSES_MAX as usize],
-            };
-            for (entry, address) in pool.addresses.iter_mut().zip(addresses) {
-                *entry = Ipv4::from(*address);
-            }
+        for (ifindex, external) in &rule.pools {
             let key = PoolKey { generation, rule: position as u32, ifindex: *ifindex };
-            maps.pools.insert(key, pool, 0)?;
+            maps.pools.insert(key, pool(tables, external), 0)?;
         }
     }
     maps.settings.set(slot(generation), table.settings, 0)
+}
+
+/// [`LocalKey::ifindex`] of every address of this machine.
+const ANY_INTERFACE: u32 = 0;
+
+fn pool(tables: &Tables, external: &External) -> Pool {
+    let mut pool =
+        Pool { table: 0, count: 0, addresses: [Ipv4::UNSPECIFIED; POOL_ADDRESSES_MAX as usize] };
+    match external {
+        External::Listed(addresses) => {
+            pool.count = addresses.len() as u32;
+            for (entry, address) in pool.addresses.iter_mut().zip(addresses) {
+                *entry = Ipv4::from(*address);
+            }
+        }
+        // Written just before. An empty pool would still drop everything.
+        External::Chosen(key) => pool.table = tables.number(key).unwrap_or_default(),
+    }
+    pool
 }
 
 fn trie_key(generation: u32, prefix: Ipv4Net) -> Key<PrefixKey> {
@@ -137,12 +188,20 @@ fn trie_key(generation: u32, prefix: Ipv4Net) -> Key<PrefixKey> {
 
 /// Removes what does not belong to the generation in force.
 fn remove_others(maps: &mut Maps, in_force: u32) -> Result<(), Error> {
-    let removing = |error: MapError| Error::kernel("cannot remove an old rule table")(error.into());
     for trie in [&mut maps.from, &mut maps.to] {
         let keys: Vec<Key<PrefixKey>> = trie.keys().collect::<Result<_, _>>().map_err(removing)?;
         for key in keys.iter().filter(|key| key.data().generation != in_force) {
             trie.remove(key).map_err(removing)?;
         }
+    }
+    let keys: Vec<Key<PrefixKey>> =
+        maps.guards.keys().collect::<Result<_, _>>().map_err(removing)?;
+    for key in keys.iter().filter(|key| key.data().generation != in_force) {
+        maps.guards.remove(key).map_err(removing)?;
+    }
+    let keys: Vec<LocalKey> = maps.locals.keys().collect::<Result<_, _>>().map_err(removing)?;
+    for key in keys.iter().filter(|key| key.generation != in_force) {
+        maps.locals.remove(key).map_err(removing)?;
     }
     let keys: Vec<PoolKey> = maps.pools.keys().collect::<Result<_, _>>().map_err(removing)?;
     for key in keys.iter().filter(|key| key.generation != in_force) {
