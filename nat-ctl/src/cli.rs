@@ -1,5 +1,8 @@
 //! The command line: every flag and its help text, no logic beyond reading single values.
 
+mod address;
+mod explain;
+mod host;
 mod rules;
 
 use std::fmt;
@@ -10,6 +13,9 @@ use std::str::FromStr;
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
 
+pub use address::{AddressCommand, AddressSetArgs};
+pub use explain::{ExplainArgs, Target};
+pub use host::{HostCommand, ProbeArgs, ProbeTarget};
 pub use rules::{
     EditedFile, PlaceArgs, RulesAddArgs, RulesCommand, RulesListArgs, RulesMoveArgs,
     RulesRemoveArgs,
@@ -88,6 +94,18 @@ pub enum Command {
     /// Look at the rules and change them
     #[command(subcommand)]
     Rules(RulesCommand),
+    /// Look at external addresses and set their flags
+    #[command(subcommand)]
+    Address(AddressCommand),
+    /// Which source a packet leaves with, and why
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(ExplainArgs),
+    /// Look at this machine as source selection sees it
+    #[command(subcommand)]
+    Host(HostCommand),
+    /// Open a TCP connection and show by which interface and gateway it leaves
+    #[command(after_help = host::PROBE_EXAMPLES)]
+    Probe(ProbeArgs),
     /// Look at translated flows, and end them
     #[command(subcommand)]
     Sessions(SessionsCommand),
@@ -195,7 +213,7 @@ pub struct RunArgs {
     #[arg(requires = "inside", conflicts_with = "config", value_parser = interface_name)]
     pub outside: Vec<String>,
 
-    /// External addresses [default: the address of each outside interface, if it has only one]
+    /// External addresses [default: chosen by routes and addresses, as the model strong-host does]
     #[arg(long, value_name = "ADDR", num_args = 1.., value_delimiter = ',')]
     #[arg(requires = "inside", conflicts_with = "config")]
     pub source: Vec<Ipv4Addr>,

@@ -192,3 +192,24 @@ fn namespaces() {
     assert_eq!(path("/proc/1/ns/net"), PathBuf::from("/proc/1/ns/net"));
     assert!("..".parse::<NetNs>().is_err());
 }
+
+#[test]
+fn probe_takes_a_name_or_an_address_with_a_port() {
+    let target = |text: &str| {
+        let line = format!("nat-ctl probe {text} --timeout 0.5");
+        match parse(&line).map(|cli| cli.command) {
+            Ok(Command::Probe(args)) => Ok((args.destination.host, args.destination.port)),
+            other => Err(format!("{other:?}")),
+        }
+    };
+    assert_eq!(target("sip.example.net:5061"), Ok(("sip.example.net".to_owned(), 5061)));
+    assert_eq!(target("192.0.2.1:80"), Ok(("192.0.2.1".to_owned(), 80)));
+    assert_eq!(target("[2001:db8::1]:80"), Ok(("2001:db8::1".to_owned(), 80)));
+    for bad in ["host", "host:", "host:0", "host:65536", ":80", "[]:80"] {
+        assert!(target(bad).is_err(), "{bad}");
+    }
+    assert!(target("2001:db8::1:80").unwrap_err().contains("[2001:db8::1]:80"));
+    for bad in ["0", "-1", "nan", "3601", "x"] {
+        assert!(parse(&format!("nat-ctl probe a:1 --timeout={bad}")).is_err(), "{bad}");
+    }
+}

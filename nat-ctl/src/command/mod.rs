@@ -1,8 +1,13 @@
 //! One file a command.
+mod address;
 mod apply;
 mod check;
 mod detach;
+mod edit_file;
+pub mod explain;
 mod flush;
+mod host;
+mod probe;
 mod rules;
 mod run;
 mod sessions;
@@ -26,6 +31,8 @@ pub fn run(cli: &Cli) -> Result<Exit, Failure> {
     let out = Out::new(global.json, global.color);
     match &cli.command {
         Command::Run(args) => run::run(global, args),
+        Command::Host(command) => host::run(global, command, out),
+        Command::Probe(args) => probe::run(global, args, out),
         Command::Sessions(command) => sessions::run(global, command, out),
         Command::Stats => stats::run(global, out),
         Command::Status(args) => status::run(global, args, out),
@@ -33,7 +40,9 @@ pub fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Attach(args) => run::attach(global, args),
         Command::Apply(args) => apply::run(global, args, out),
         Command::Check(args) => check::run(global, args, out),
+        Command::Explain(args) => explain::run(global, args, out),
         Command::Rules(command) => rules::run(global, command, out),
+        Command::Address(command) => address::run(global, command, out),
     }
 }
 

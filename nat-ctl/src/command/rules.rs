@@ -7,19 +7,14 @@ use std::{
 
 use serde::Serialize;
 
-use super::enter_namespace;
+use super::edit_file::{attached, edit_file};
 use crate::{
-    api::{self, Request},
-    atomic_file,
     cli::{CONFIG_DEFAULT, EditedFile, Global, RulesCommand},
     config::{
-        Action, Config, Pooling,
+        self, Action, Config, OnAddressRemoved, Pooling, SourceModel,
         edit::{self, EditError},
     },
-    datapath::{
-        Error, RuleState, State,
-        kernel::{Pinned, pins::Pins},
-    },
+    datapath::{RuleState, State},
     exit::{Exit, Failure},
     output::{Out, Style, Table, Tone},
     plan::{self, Plan},
@@ -47,6 +42,8 @@ struct RuleView {
     /// None of a rule that does not translate: it is for all.
     protocols: Option<Vec<&'static str>>,
     source: Option<Source>,
+    sticky: Option<bool>,
+    on_address_removed: Option<OnAddressRemoved>,
     ports: Option<String>,
     /// Whether the data path has a rule of this name; None if there is no data path.
     in_force: Option<bool>,
@@ -54,9 +51,21 @@ struct RuleView {
 }
 
 #[derive(Serialize)]
-struct Source {
-    addresses: Vec<Ipv4Addr>,
-    pooling: Pooling,
+#[serde(untagged)]
+enum Source {
+    Model { model: SourceModel },
+    Addresses { addresses: Vec<Ipv4Addr>, pooling: Pooling },
+}
+
+impl From<&config::Source> for Source {
+    fn from(source: &config::Source) -> Self {
+        match source {
+            config::Source::Model(model) => Self::Model { model: *model },
+            config::Source::Addresses { addresses, pooling } => {
+                Self::Addresses { addresses: addresses.clone(), pooling: *pooling }
+            }
+        }
+    }
 }
 
 /// Since the data path was attached.
@@ -67,37 +76,40 @@ struct Counters {
     dropped_packets: u64,
 }
 
-/// `rules add|remove|move -j`
-#[derive(Serialize)]
-struct Edited {
-    schema: &'static str,
-    version: &'static str,
-    config: String,
-    /// Whether a controller has put it in force.
-    applied: bool,
-    #[serde(flatten)]
-    plan: Plan,
-}
-
 /// Lists or edits rules.
 pub fn run(global: &Global, command: &RulesCommand, out: Out) -> Result<Exit, Failure> {
     match command {
         RulesCommand::List(args) => list(global, args.config.as_deref(), out)?,
-        RulesCommand::Add(args) => edit_file(global, &args.file, &args.name, out, |text, file| {
-            edit::add(text, file, &args.rule(), &args.place.at())
-        })?,
+        RulesCommand::Add(args) => {
+            let rule = args.rule()?;
+            edit_rule(global, &args.file, &args.name, out, |text, file| {
+                edit::add(text, file, &rule, &args.place.at())
+            })?
+        }
         RulesCommand::Remove(args) => {
-            edit_file(global, &args.file, &args.name, out, |text, file| {
+            edit_rule(global, &args.file, &args.name, out, |text, file| {
                 edit::remove(text, file, &args.name)
             })?
         }
         RulesCommand::Move(args) => {
-            edit_file(global, &args.file, &args.name, out, |text, file| {
+            edit_rule(global, &args.file, &args.name, out, |text, file| {
                 edit::move_rule(text, file, &args.name, &args.place.at())
             })?
         }
     }
     Ok(Exit::Ok)
+}
+
+/// Edits the rule `rule` of the configuration file.
+fn edit_rule(
+    global: &Global,
+    file: &EditedFile,
+    rule: &str,
+    out: Out,
+    change: impl FnOnce(&str, &str) -> Result<String, EditError>,
+) -> Result<(), Failure> {
+    let plan = |old: &Config, new: &Config| Plan::after_moving(rule, old, new);
+    edit_file(global, file, out, |text, file| Ok(change(text, file)?), plan)
 }
 
 fn list(global: &Global, file: Option<&Path>, out: Out) -> Result<(), Failure> {
@@ -119,19 +131,6 @@ fn list(global: &Global, file: Option<&Path>, out: Out) -> Result<(), Failure> {
     out.answer(&list, table)
 }
 
-/// The instance, if it is attached. Who may not look is told so only if the answer hangs on it: a
-/// file can be listed and edited by anybody who may read or write it.
-fn attached(global: &Global, needed: bool) -> Result<Option<Pinned>, Failure> {
-    let namespace = enter_namespace(global)?;
-    let pins = Pins::new(&global.bpffs, global.instance.as_str());
-    match pins.and_then(|pins| Pinned::open(&pins, namespace)) {
-        Ok(state) => Ok(Some(state)),
-        Err(Error::NotAttached { .. } | Error::NotBpffs { .. }) => Ok(None),
-        Err(_) if !needed => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// The configuration in force, as it was written.
 fn in_force(state: &impl State) -> Result<(Option<Config>, Option<String>), Failure> {
     let Some(written) = state.config()? else { return Ok((None, None)) };
@@ -143,7 +142,7 @@ fn views(config: &Config, states: Option<&[RuleState]>) -> Vec<RuleView> {
         let in_force = states.iter().filter(|state| state.action.is_some());
         in_force.map(|state| (state.name.as_str(), state)).collect()
     });
-    let view = |(rule, position): (&crate::config::Rule, usize)| {
+    let view = |(rule, position): (&config::Rule, usize)| {
         let snat = match &rule.action {
             Action::Snat(snat) => Some(snat),
             Action::Route | Action::Drop => None,
@@ -156,8 +155,9 @@ fn views(config: &Config, states: Option<&[RuleState]>) -> Vec<RuleView> {
             from: plan::selector_names(config, &rule.from),
             to: plan::selector_names(config, &rule.to),
             protocols: snat.map(|_| plan::protocol_names(rule.protocols)),
-            source: snat
-                .map(|snat| Source { addresses: snat.addresses.clone(), pooling: snat.pooling }),
+            source: snat.map(|snat| Source::from(&snat.source)),
+            sticky: snat.map(|snat| snat.sticky),
+            on_address_removed: snat.map(|snat| snat.on_address_removed),
             ports: snat.map(|snat| format!("{}-{}", snat.ports.start(), snat.ports.end())),
             in_force: state.map(|state| state.is_some()),
             counters: state.flatten().map(|state| Counters {
@@ -175,9 +175,12 @@ fn table(list: &List, style: Style) -> String {
         Table::new(&["POS", "RULE", "ACTION", "FROM", "TO", "PROTO", "SOURCE", "HITS", "IN FORCE"])
             .right(&[0, 7]);
     for rule in &list.rules {
-        let source = rule.source.as_ref().map(|source| {
-            let addresses: Vec<_> = source.addresses.iter().map(ToString::to_string).collect();
-            addresses.join(" ")
+        let source = rule.source.as_ref().map(|source| match source {
+            Source::Model { model } => model.to_string(),
+            Source::Addresses { addresses, .. } => {
+                let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+                addresses.join(" ")
+            }
         });
         // Sessions of a rule that translates, packets of the others.
         let hits = rule.counters.as_ref().map(|counters| {
@@ -202,74 +205,6 @@ fn table(list: &List, style: Style) -> String {
     table.render(style)
 }
 
-/// Edits the rule `rule` of the configuration file, has a running controller read it again, and shows what changed.
-fn edit_file(
-    global: &Global,
-    file: &EditedFile,
-    rule: &str,
-    out: Out,
-    change: impl FnOnce(&str, &str) -> Result<String, EditError>,
-) -> Result<(), Failure> {
-    let in_force = file_in_force(global)?;
-    let path = match (&file.config, &in_force) {
-        (Some(path), _) | (None, Some(path)) => path.clone(),
-        (None, None) => PathBuf::from(CONFIG_DEFAULT),
-    };
-    let name = path.display().to_string();
-    let plan = atomic_file::edit(&path, |old| {
-        let new = change(old, &name)?;
-        // A file that was not valid before has no difference to what it is now.
-        let plan = match (Config::parse(old, &name), Config::parse(&new, &name)) {
-            (Ok(old), Ok(new)) => Plan::after_moving(rule, &old, &new),
-            _ => Plan::default(),
-        };
-        Ok((new, plan))
-    })?;
-    let applied = reload(global, &path, in_force.as_deref())?;
-    if !applied {
-        eprintln!("note: {name} is changed, not applied: `nat-ctl apply {name}` does that");
-    }
-    let edited = Edited {
-        schema: "nat-ctl/plan/1",
-        version: env!("CARGO_PKG_VERSION"),
-        config: name,
-        applied,
-        plan,
-    };
-    out.answer(&edited, |edited, _| edited.plan.to_string())
-}
-
-/// The file that the configuration in force was read from, if it was one.
-fn file_in_force(global: &Global) -> Result<Option<PathBuf>, Failure> {
-    let Some(state) = attached(global, false)? else { return Ok(None) };
-    let path = state.config()?.map(|written| PathBuf::from(written.name));
-    Ok(path.filter(|path| path.is_absolute()))
-}
-
-/// Has the controller read its file again, if one runs and this is its file. Says whether it did.
-fn reload(global: &Global, edited: &Path, in_force: Option<&Path>) -> Result<bool, Failure> {
-    let is_same = |other: &Path| match (edited.canonicalize(), other.canonicalize()) {
-        (Ok(edited), Ok(other)) => edited == other,
-        _ => false,
-    };
-    if !in_force.is_some_and(is_same) {
-        return Ok(false);
-    }
-    let socket = api::socket_path(global.instance.as_str());
-    let Some(answer) = api::client::ask(&socket, &Request::Reload)? else { return Ok(false) };
-    match answer.failure() {
-        None => Ok(true),
-        Some(failure) => Err(Failure {
-            what: format!(
-                "{} is changed, but the controller goes on with the rules that it has: {}",
-                edited.display(),
-                failure.what
-            ),
-            ..failure
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use nat_common::{rule, stats::RuleCounters};
@@ -282,7 +217,10 @@ mod tests {
                     to = [\"external\"]\naction = \"route\"\n\
                     [[rules]]\nname = \"web\"\nfrom = [\"10.0.0.0/8\"]\nto = [\"8.8.8.8\"]\n\
                     action = \"snat\"\nprotocols = [\"tcp\"]\nports = \"1-9\"\n\
-                    source = { addresses = [\"203.0.113.7\"] }\n";
+                    source = { addresses = [\"203.0.113.7\"] }\n\
+                    [[rules]]\nname = \"rest\"\nfrom = [\"10.0.0.0/8\"]\nto = [\"external\"]\n\
+                    action = \"snat\"\nsource = \"lowest\"\nsticky = true\n\
+                    on_address_removed = \"end\"\n";
         Config::parse(text, "nat.toml").unwrap()
     }
 
@@ -306,6 +244,8 @@ mod tests {
                     "to": ["external"],
                     "protocols": null,
                     "source": null,
+                    "sticky": null,
+                    "on_address_removed": null,
                     "ports": null,
                     "in_force": true,
                     "counters": {"sessions": 3, "routed_packets": 4, "dropped_packets": 0},
@@ -318,7 +258,23 @@ mod tests {
                     "to": ["8.8.8.8/32"],
                     "protocols": ["tcp"],
                     "source": {"addresses": ["203.0.113.7"], "pooling": "paired"},
+                    "sticky": false,
+                    "on_address_removed": "drain",
                     "ports": "1-9",
+                    "in_force": false,
+                    "counters": null,
+                },
+                {
+                    "position": 3,
+                    "name": "rest",
+                    "action": "snat",
+                    "from": ["10.0.0.0/8"],
+                    "to": ["external"],
+                    "protocols": ["tcp", "udp", "icmp"],
+                    "source": {"model": "lowest"},
+                    "sticky": true,
+                    "on_address_removed": "end",
+                    "ports": "1024-65535",
                     "in_force": false,
                     "counters": null,
                 },
@@ -337,6 +293,7 @@ mod tests {
             words(2),
             ["2", "web", "snat", "10.0.0.0/8", "8.8.8.8/32", "tcp", "203.0.113.7", "-", "no"]
         );
+        assert_eq!(words(3)[8], "lowest");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::{Finding, listed};
-use crate::config::{Action, Config, Rule, Selector, Snat};
+use crate::config::{Action, Config, Rule, Selector, Snat, Source};
 use crate::host::{LinkState, Snapshot};
 
 /// Rules that translate.
@@ -14,11 +14,12 @@ pub(super) fn snat_rules(config: &Config) -> impl Iterator<Item = (&Rule, &Snat)
     })
 }
 
-fn outside<'h>(config: &Config, host: &'h Snapshot) -> Vec<&'h LinkState> {
+/// The outside interfaces that are there.
+pub(super) fn outside<'h>(config: &Config, host: &'h Snapshot) -> Vec<&'h LinkState> {
     config.interfaces.outside.iter().filter_map(|name| host.link(name)).collect()
 }
 
-fn has(link: &LinkState, address: Ipv4Addr) -> bool {
+pub(super) fn has(link: &LinkState, address: Ipv4Addr) -> bool {
     link.addresses.iter().any(|net| net.addr() == address)
 }
 
@@ -30,12 +31,13 @@ pub(super) fn not_outside(config: &Config, host: &Snapshot) -> Vec<Finding> {
     for (rule, snat) in snat_rules(config) {
         let usable = |address: &Ipv4Addr| outside.iter().any(|link| has(link, *address));
         let name = listed([&rule.name]);
-        let rest = if snat.addresses.iter().any(usable) {
+        let addresses = snat.source.addresses();
+        let rest = if addresses.iter().any(usable) {
             "and is not used".to_owned()
         } else {
             format!("; without an address, {name} is out of service and drops what it covers")
         };
-        for address in snat.addresses.iter().filter(|address| !usable(address)) {
+        for address in addresses.iter().filter(|address| !usable(address)) {
             let place = match host.owner(*address) {
                 Some(link) => {
                     format!("is on {}, not on an outside interface", listed([&link.name]))
@@ -58,9 +60,13 @@ pub(super) fn not_on_every_egress(config: &Config, host: &Snapshot) -> Vec<Findi
     let outside = outside(config, host);
     let mut findings = Vec::new();
     for (rule, snat) in snat_rules(config) {
-        let serves = |link: &LinkState| snat.addresses.iter().any(|address| has(link, *address));
-        // One that is served nowhere has been told of.
-        if !outside.iter().any(|link| serves(link)) {
+        let serves = |link: &LinkState| match &snat.source {
+            Source::Model(_) => !link.addresses.is_empty(),
+            Source::Addresses { addresses, .. } => addresses.iter().any(|one| has(link, *one)),
+        };
+        let lists_addresses = matches!(snat.source, Source::Addresses { .. });
+        // A list that is of no use anywhere has been told of.
+        if lists_addresses && !outside.iter().any(|link| serves(link)) {
             continue;
         }
         for link in outside.iter().filter(|link| !serves(link)) {
@@ -72,7 +78,11 @@ pub(super) fn not_on_every_egress(config: &Config, host: &Snapshot) -> Vec<Findi
                 listed([&link.name]),
                 if is_default { ", where the default route leads" } else { "" },
             );
-            let fix = format!("add an address of {} to the rule's `source`", link.name);
+            let fix = if lists_addresses {
+                format!("add an address of {} to the rule's `source`", link.name)
+            } else {
+                format!("`ip addr add ADDRESS/LENGTH dev {}`", link.name)
+            };
             findings.push(if is_default {
                 Finding::warning(what, fix)
             } else {
@@ -159,6 +169,13 @@ mod tests {
         assert_eq!(findings[0].severity, Severity::Warning);
         host.links[1].addresses.clear();
         expect(&not_on_every_egress(&two, &host), &[]);
+        // A model takes whatever address there is.
+        let model = config_with(&[("{ addresses = [\"203.0.113.7\"] }", "\"strong-host\"")]);
+        let findings = not_on_every_egress(&model, &host);
+        expect(&findings, &["no external address on `wan0`, where the default route leads"]);
+        assert!(findings[0].fix.starts_with("`ip addr add"), "{findings:#?}");
+        host.links[1].addresses.push(net("203.0.113.8/24"));
+        expect(&not_on_every_egress(&model, &host), &[]);
     }
 
     #[test]

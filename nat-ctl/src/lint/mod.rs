@@ -7,10 +7,14 @@
 mod addresses;
 mod interfaces;
 mod netfilter;
+mod networks;
 mod ports;
 mod routing;
 #[cfg(test)]
 mod sample;
+mod sources;
+mod static_routes;
+mod ties;
 
 use crate::config::Config;
 use crate::host::Snapshot;
@@ -47,17 +51,22 @@ impl Finding {
 type Lint = fn(&Config, &Snapshot) -> Vec<Finding>;
 
 /// Every lint, in the order in which a person would look.
-const LINTS: [Lint; 14] = [
+const LINTS: [Lint; 19] = [
     interfaces::missing,
     interfaces::not_ethernet,
     interfaces::down,
     interfaces::xdp_on_software,
     addresses::not_outside,
     addresses::not_on_every_egress,
+    sources::kept_back,
+    sources::unsettled_sources,
+    sources::listed_elsewhere,
     addresses::own_packets,
     routing::forwarding,
     routing::default_gateways,
     routing::shared_subnets,
+    static_routes::useless,
+    networks::reached_elsewhere,
     routing::reverse_path_filter,
     netfilter::double_translation,
     netfilter::bypassed_forward_rules,

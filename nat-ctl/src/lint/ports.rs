@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::addresses::snat_rules;
 use super::{Finding, listed};
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::host::Snapshot;
 
 /// Rules whose ports the kernel also gives to sockets of the gateway, on the same address. One
@@ -12,7 +12,13 @@ use crate::host::Snapshot;
 pub(super) fn ephemeral_overlap(config: &Config, host: &Snapshot) -> Vec<Finding> {
     let Some(local) = &host.sysctls.local_port_range else { return Vec::new() };
     let overlapping = snat_rules(config).filter(|(_, snat)| {
-        let on_this_host = snat.addresses.iter().any(|address| host.owner(*address).is_some());
+        let on_this_host = match &snat.source {
+            // A model takes one of the host's own.
+            Source::Model(_) => true,
+            Source::Addresses { addresses, .. } => {
+                addresses.iter().any(|address| host.owner(*address).is_some())
+            }
+        };
         let first = *snat.ports.start().max(local.start());
         let last = *snat.ports.end().min(local.end());
         on_this_host && first <= last && !is_reserved(&host.sysctls.reserved_ports, first..=last)
@@ -67,5 +73,7 @@ mod tests {
     fn addresses_of_others_do_not_meet() {
         let config = config_with(&[("203.0.113.7", "203.0.113.99")]);
         expect(&ephemeral_overlap(&config, &host()), &[]);
+        let model = config_with(&[("{ addresses = [\"203.0.113.7\"] }", "\"lowest\"")]);
+        expect(&ephemeral_overlap(&model, &host()), &["rule `internet` may use ports"]);
     }
 }

@@ -27,11 +27,22 @@ pub(super) fn forwarding(config: &Config, host: &Snapshot) -> Vec<Finding> {
     .collect()
 }
 
-/// Several ways to everywhere: which one a packet takes, and so which external address fits, is
-/// decided by metrics and by what is up.
-pub(super) fn default_gateways(_: &Config, host: &Snapshot) -> Vec<Finding> {
-    let mut routes: Vec<&Route> = host.default_routes().collect();
+/// Routes to everywhere, those of the file included, the lowest metric first.
+pub(super) fn default_routes(config: &Config, host: &Snapshot) -> Vec<Route> {
+    let configured = config.static_routes.iter().filter(|route| route.to.prefix_len() == 0);
+    let configured = configured.filter_map(|route| {
+        let (destination, gateway, metric) = (route.to, route.via, route.metric);
+        Some(Route { destination, gateway, interface: host.link(&route.dev)?.index, metric })
+    });
+    let mut routes: Vec<Route> = host.default_routes().cloned().chain(configured).collect();
     routes.sort_by_key(|route| route.metric);
+    routes
+}
+
+/// Several ways to everywhere: which one a packet takes, and so which external address fits, is
+/// decided by metrics and by what is up. Those of the file are there while the controller runs.
+pub(super) fn default_gateways(config: &Config, host: &Snapshot) -> Vec<Finding> {
+    let mut routes = default_routes(config, host);
     let mut known = BTreeSet::new();
     // The same one with another metric is not another one.
     routes.retain(|route| known.insert((route.interface, route.gateway)));
@@ -178,6 +189,18 @@ mod tests {
                 "2 default gateways: `203.0.113.1 dev wan0 metric 0` and `203.0.113.2 dev wan0 metric 100`",
             ],
         );
+    }
+
+    #[test]
+    fn gateways_of_the_file() {
+        let with = |via: &str| {
+            let route = format!(
+                "[[static_routes]]\nto = \"0.0.0.0/0\"\nvia = \"{via}\"\ndev = \"wan0\"\n[[networks]]"
+            );
+            default_gateways(&config_with(&[("[[networks]]", &route)]), &host())
+        };
+        expect(&with("203.0.113.1"), &[]);
+        expect(&with("203.0.113.2"), &["and `203.0.113.2 dev wan0 metric 0`"]);
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub(super) fn link(index: u32, name: &str, addresses: &[&str]) -> LinkState {
         ethernet: true,
         up: true,
         addresses: addresses.iter().copied().map(net).collect(),
+        flags: Vec::new(),
         forwarding: Some(true),
         rp_filter: Some(0),
     }
