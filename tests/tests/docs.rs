@@ -8,7 +8,9 @@ use std::{
 };
 
 use nat_common::verdict::Verdict;
-use nat_ctl::config::{Config, Defaults, Interfaces, Limits, Timeouts};
+use nat_ctl::config::{
+    Action, Config, Defaults, Interfaces, Limits, Snat, SourceOptions, StaticRoute, Timeouts,
+};
 use nat_tests::lab::nat_ctl::find_binary;
 
 /// The heading of docs/config.md before which keys are in force, and after which they are not.
@@ -63,6 +65,13 @@ fn the_full_sample_shows_the_defaults() {
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.defaults, Defaults::default());
     assert_eq!(config.interfaces.hook, Interfaces::HOOK_DEFAULT);
+    assert_eq!(config.source, SourceOptions::default());
+    assert_eq!(config.static_routes[0].metric, StaticRoute::METRIC_DEFAULT);
+    let internet = config.rules.iter().find(|rule| rule.name == "internet").unwrap();
+    let Action::Snat(snat) = &internet.action else { panic!("{internet:?}") };
+    assert_eq!((&snat.source, &snat.ports), (&Snat::SOURCE_DEFAULT, &Snat::PORTS_DEFAULT));
+    assert_eq!(snat.on_address_removed, Snat::ON_ADDRESS_REMOVED_DEFAULT);
+    assert!(!snat.sticky);
 }
 
 /// The keys of the model and whether they are available, by its source: its types are private.

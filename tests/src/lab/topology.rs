@@ -155,6 +155,18 @@ impl Lab {
         lab
     }
 
+    /// Gives the gateway a second way out, `wan1`, to the server's `s1`. Addresses are written with
+    /// their prefix.
+    pub fn second_uplink(&self, gateway: &str, server: &str) {
+        let address = |text: &str| -> Ipv4Addr {
+            let (address, _) = text.split_once('/').expect("an address with its prefix");
+            address.parse().expect("an IPv4 address")
+        };
+        self.connect(address(gateway), "wan1", &self.server, "s1", address(server));
+        ip(&self.gateway, &format!("addr add {gateway} dev wan1\n"));
+        ip(&self.server, &format!("addr add {server} dev s1\n"));
+    }
+
     /// Joins the gateway and a host, both ends up and carrying frames.
     fn connect(
         &self,
@@ -173,6 +185,7 @@ impl Lab {
         let index = match gateway_device {
             "lan0" => 10,
             "lan1" => 11,
+            "wan1" => 21,
             _ => 20,
         };
         ip(

@@ -112,7 +112,17 @@ impl Model {
         match sent.hook {
             Hook::XdpInside | Hook::TcEgress => self.outbound(sent),
             Hook::XdpOutside | Hook::TcIngress => Expected::Certain(self.inbound(sent)),
+            Hook::TcInside => Expected::Certain(self.arrival(sent)),
         }
+    }
+
+    /// A packet that only has to be looked at: no network of the model names its interfaces.
+    fn arrival(&mut self, sent: Sent<'_>) -> Outcome {
+        let verdict = match packet::read(sent.frame) {
+            Ok(_) => Verdict::LeftUntouched,
+            Err(verdict) => verdict,
+        };
+        self.unchanged(sent, verdict)
     }
 
     /// Ends those sessions whose time is up; returns how many.

@@ -9,10 +9,12 @@ use aya::{
     Ebpf,
     maps::{Array, Map, MapData},
 };
+use ipnet::Ipv4Net;
 use nat_common::{
     flow::FlowKey,
     instance::{self, HookMode, Instance, Role, stored},
     limits::SWEEP_SESSIONS_MAX,
+    source::Choice,
     stats::{Counter, Hook},
     verdict::Verdict,
 };
@@ -21,9 +23,10 @@ use nat_ctl::{
     compile::{Host, OutsideInterface, compile},
     config::Config,
     datapath::{
-        ConfigText, State, VerdictState,
+        Choices, ConfigText, State, VerdictState,
         kernel::{
             Pinned,
+            choices::Tables,
             load::{self, LogLevel},
             maps::Maps,
             pins::Pins,
@@ -31,6 +34,7 @@ use nat_ctl::{
         },
     },
     session::{SessionView, views},
+    source::TableKey,
 };
 use nat_tests::lab::{
     BpfFs, Lab, Offloads, process,
@@ -83,6 +87,15 @@ pub struct Bench {
     now_ns: u64,
     /// Indices of the inside and the outside interface.
     devices: (u32, u32),
+}
+
+/// The same choices for every model.
+struct Everywhere(Vec<(Ipv4Net, Choice)>);
+
+impl Choices for Everywhere {
+    fn entries(&self, _: &TableKey) -> Vec<(Ipv4Net, Choice)> {
+        self.0.clone()
+    }
 }
 
 impl Bench {
@@ -143,6 +156,11 @@ impl Bench {
 
     /// Puts rules in force.
     pub fn apply(&mut self, rules: &str) {
+        self.apply_with(rules, Vec::new());
+    }
+
+    /// Puts rules in force, with the choices of every source model that they name.
+    pub fn apply_with(&mut self, rules: &str, choices: Vec<(Ipv4Net, Choice)>) {
         let text = format!("[interfaces]\ninside = [\"lan0\"]\noutside = [\"wan0\"]\n{rules}");
         let config = Config::parse(&text, "test.toml").unwrap();
         let outside = OutsideInterface {
@@ -150,10 +168,16 @@ impl Bench {
             name: "wan0".to_owned(),
             addresses: vec![EXTERNAL, EXTERNAL2],
         };
-        let local = vec![INSIDE, EXTERNAL, EXTERNAL2];
-        let (table, _) = compile(&config, &Host { outside: vec![outside], local }).unwrap();
+        let (lan, wan) = self.devices;
+        let host = Host {
+            outside: vec![outside],
+            inside: vec![("lan0".to_owned(), lan)],
+            local: vec![(lan, INSIDE), (wan, EXTERNAL), (wan, EXTERNAL2)],
+        };
+        let (table, _) = compile(&config, &host).unwrap();
         let config = ConfigText { name: "test.toml".to_owned(), text };
-        table::apply(&mut self.maps(), &table, &config).unwrap();
+        let mut tables = Tables::default();
+        table::apply(&mut self.maps(), &mut tables, &table, &Everywhere(choices), &config).unwrap();
     }
 
     /// The maps, opened anew.
@@ -252,7 +276,7 @@ impl Bench {
     /// the frame in `out`.
     pub fn send_here(&self, hook: Hook, segments: u16, frame: &[u8], out: &mut Vec<u8>) -> u32 {
         let device = match hook {
-            Hook::XdpInside => self.devices.0,
+            Hook::XdpInside | Hook::TcInside => self.devices.0,
             Hook::XdpOutside | Hook::TcEgress | Hook::TcIngress => self.devices.1,
         };
         let context = test_run::context(hook, device, frame.len(), segments);

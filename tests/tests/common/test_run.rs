@@ -48,7 +48,7 @@ pub fn run(
 pub fn context(hook: Hook, device: u32, length: usize, segments: u16) -> Vec<u8> {
     let mut context = match hook {
         Hook::XdpInside | Hook::XdpOutside => vec![0; 24],
-        Hook::TcEgress | Hook::TcIngress => vec![0; 192],
+        Hook::TcEgress | Hook::TcIngress | Hook::TcInside => vec![0; 192],
     };
     let mut put = |offset: usize, value: u32| {
         context[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
@@ -58,7 +58,7 @@ pub fn context(hook: Hook, device: u32, length: usize, segments: u16) -> Vec<u8>
             put(4, u32::try_from(length).unwrap()); // data_end
             put(12, device); // ingress_ifindex
         }
-        Hook::TcEgress | Hook::TcIngress => {
+        Hook::TcEgress | Hook::TcIngress | Hook::TcInside => {
             put(36, device); // ingress_ifindex
             put(40, device); // ifindex
             put(164, u32::from(segments)); // gso_segs
@@ -73,7 +73,7 @@ pub fn return_code(hook: Hook, verdict: Verdict) -> u32 {
         (Hook::XdpInside | Hook::XdpOutside, Fate::Translated) => code::XDP_REDIRECT,
         (Hook::XdpInside | Hook::XdpOutside, Fate::Dropped) => code::XDP_DROP,
         (Hook::XdpInside | Hook::XdpOutside, _) => code::XDP_PASS,
-        (Hook::TcEgress | Hook::TcIngress, Fate::Dropped) => code::TC_ACT_SHOT,
-        (Hook::TcEgress | Hook::TcIngress, _) => code::TC_ACT_UNSPEC,
+        (Hook::TcEgress | Hook::TcIngress | Hook::TcInside, Fate::Dropped) => code::TC_ACT_SHOT,
+        (Hook::TcEgress | Hook::TcIngress | Hook::TcInside, _) => code::TC_ACT_UNSPEC,
     }
 }

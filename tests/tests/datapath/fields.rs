@@ -10,7 +10,7 @@ use super::{
 fn ttl_after(hook: Hook) -> u8 {
     match hook {
         Hook::XdpInside | Hook::XdpOutside => frames::TTL - 1,
-        Hook::TcEgress | Hook::TcIngress => frames::TTL,
+        Hook::TcEgress | Hook::TcIngress | Hook::TcInside => frames::TTL,
     }
 }
 

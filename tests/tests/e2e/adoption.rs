@@ -75,7 +75,7 @@ fn missing_links_are_attached_again() {
         let gateway = Gateway::new(offloads);
         let lab = &gateway.lab;
         gateway.start(hook, INTERNET).kill();
-        for link in fs::read_dir(gateway.pins().join("v1/links")).unwrap() {
+        for link in fs::read_dir(gateway.layout().join("links")).unwrap() {
             fs::remove_file(link.unwrap().path()).unwrap();
         }
         let controller = gateway.start(hook, INTERNET);
@@ -95,7 +95,7 @@ fn an_unknown_layout_or_a_strange_map_is_refused_with_the_way_out() {
     let run = || gateway.nat.run(&["run", "--config", config.to_str().unwrap()]);
 
     // A map of other sizes under the name of one of ours.
-    let maps = gateway.pins().join("v1/maps");
+    let maps = gateway.layout().join("maps");
     fs::rename(maps.join("CONTROL"), maps.join("aside")).unwrap();
     fs::rename(maps.join("SETTINGS"), maps.join("CONTROL")).unwrap();
     let refused = run();
@@ -109,7 +109,7 @@ fn an_unknown_layout_or_a_strange_map_is_refused_with_the_way_out() {
     fs::create_dir(gateway.pins().join("v77")).unwrap();
     let refused = run();
     assert_eq!(refused.status.code(), Some(4), "{}", refused.stderr);
-    assert!(refused.stderr.contains("layout v77, this one knows v1"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("layout v77, this one knows v"), "{}", refused.stderr);
     fs::remove_dir(gateway.pins().join("v77")).unwrap();
 
     // Nothing was half used.

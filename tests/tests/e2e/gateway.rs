@@ -69,6 +69,11 @@ impl Gateway {
         self.bpffs.path().join("nat-ctl").join(self.nat.instance())
     }
 
+    /// The folder in it that this version makes.
+    pub fn layout(&self) -> PathBuf {
+        self.pins().join(format!("v{}", nat_common::instance::LAYOUT_VERSION))
+    }
+
     /// Writes a configuration file with these interfaces and rules.
     pub fn config(&self, hook: &str, rules: impl Display) -> PathBuf {
         let text = format!(

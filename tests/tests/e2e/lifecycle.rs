@@ -10,6 +10,7 @@ use nat_ctl::{
         kernel::{self, Plan, attach::TcKind, load::LogLevel, pins::Pins},
     },
     host::Namespace,
+    sources::Sources,
 };
 use nat_tests::lab::{
     BpfFs, Lab, Offloads, process,
@@ -111,7 +112,7 @@ fn clsact_filters_do_what_tcx_links_do() {
             addresses: vec![EXTERNAL],
         };
         let (table, _) =
-            compile(&config, &Host { outside: vec![outside], local: Vec::new() }).unwrap();
+            compile(&config, &Host { outside: vec![outside], ..Host::default() }).unwrap();
         let plan = || Plan {
             pins: Pins::new(&bpffs.path(), "clsact").unwrap(),
             namespace: Namespace::current().unwrap(),
@@ -124,11 +125,11 @@ fn clsact_filters_do_what_tcx_links_do() {
         for adopted in [false, true] {
             let mut instance = kernel::take(plan()).unwrap();
             assert_eq!(instance.adopted(), adopted);
-            instance.start(&table, &text, &interfaces).unwrap();
+            instance.start(&table, &Sources::default(), &text, &interfaces).unwrap();
             // The filters stay when the process lets go.
         }
     });
-    assert_eq!(attached(&lab).iter().filter(|line| line.contains("tc_")).count(), 2);
+    assert_eq!(attached(&lab).iter().filter(|line| line.contains("tc_")).count(), 3);
 
     let echo = UdpEcho::start(&lab.server, at(SERVER, 7));
     let client = UdpClient::bind(&lab.client, ANY);

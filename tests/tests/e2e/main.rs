@@ -2,11 +2,16 @@
 //! observers outside that it did not write.
 #![expect(clippy::unwrap_used, reason = "a test that cannot do what it says has failed")]
 
+mod address;
 mod adoption;
 mod gateway;
+mod host_changes;
 mod lifecycle;
 mod neighbours;
 mod refusals;
 mod reload;
+mod source;
+mod spoofing;
 mod traffic;
 mod untranslatable;
+mod uplink;

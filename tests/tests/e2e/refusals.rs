@@ -34,8 +34,8 @@ fn a_bad_configuration_is_exit_2_with_key_line_and_help() {
     let config = gateway.config("tc", INTERNET.replace("action", "acton"));
     refused(&gateway, &gateway.nat, &config, 2, &["`acton`", "nat.toml:10:", "`action`"]);
     let config = gateway
-        .config("tc", INTERNET.replace("{ addresses = [\"203.0.113.1\"] }", "\"strong-host\""));
-    refused(&gateway, &gateway.nat, &config, 2, &["strong-host", "not available"]);
+        .config("tc", INTERNET.replace("{ addresses = [\"203.0.113.1\"] }", "\"strong-hots\""));
+    refused(&gateway, &gateway.nat, &config, 2, &["strong-hots", "strong-host\""]);
     let config = gateway.config("tc", format!("{INTERNET}mss = \"auto\"\n"));
     refused(&gateway, &gateway.nat, &config, 2, &["`mss`", "not available"]);
 }
@@ -124,9 +124,9 @@ fn another_xdp_program_is_exit_4_and_nothing_stays_attached() {
         let first = gateway.start("xdp", INTERNET);
         // Somebody else's program on one of the two: that of another instance, left there.
         let other = if taken == "lan0" { "wan0-" } else { "lan0-" };
-        let bpffs = gateway.pins();
+        let layout = gateway.layout();
         drop(first);
-        for link in std::fs::read_dir(bpffs.join("v1/links")).unwrap() {
+        for link in std::fs::read_dir(layout.join("links")).unwrap() {
             let link = link.unwrap();
             let name = link.file_name().into_string().unwrap();
             if name.starts_with(other) || !name.contains("xdp") {
