@@ -1,5 +1,6 @@
 //! Everything around cargo. `cargo xtask help` lists the tasks.
 
+mod bench;
 mod binaries;
 mod cmd;
 mod linker;
@@ -51,6 +52,8 @@ enum Task {
     },
     /// Check formatting and run clippy
     Lint,
+    /// Run the benchmarks
+    Bench,
 }
 
 fn main() -> ExitCode {
@@ -73,5 +76,6 @@ fn run(Cli { no_install, task }: Cli) -> Result<()> {
             test::test(&test::Options { no_install, unprivileged, filter })
         }
         Task::Lint => lint::lint(no_install),
+        Task::Bench => bench::bench(),
     }
 }
