@@ -4,8 +4,8 @@ use std::{collections::HashSet, net::Ipv4Addr};
 use ipnet::Ipv4Net;
 use nat_ctl::source::table::Route;
 
-/// Prefix lengths and how many of 10,000 routes have them: what public route collectors count, with
-/// some 60 % of /24.
+/// Prefix lengths and their weights, about as in the global table: some 60 % of its routes are /24,
+/// and hardly any are shorter than /16.
 const LENGTHS: [(u8, u64); 17] = [
     (24, 6020),
     (23, 930),
@@ -32,6 +32,11 @@ const SHARES: [u64; 2] = [80, 15];
 
 /// Of 100 prefixes of one holder, those that its other routes' next hop is used for.
 const HOME: u64 = 90;
+
+const PREFIXES_PER_HOLDER: usize = 20;
+
+/// Enough that prefixes never run out.
+const HOLDERS_MIN: usize = 1000;
 
 /// Random numbers (SplitMix64, Steele, Lea and Flood 2014): the same for the same seed anywhere.
 pub struct Random(pub u64);
@@ -63,7 +68,9 @@ impl<'a> FullTable<'a> {
     /// For about `count` routes.
     pub fn new(seed: u64, count: usize, gateways: &'a [Ipv4Addr]) -> Self {
         let mut random = Random(seed);
-        let holders = (0..=count / 20).map(|_| holder(&mut random, gateways)).collect();
+        let holders = (0..HOLDERS_MIN.max(count / PREFIXES_PER_HOLDER))
+            .map(|_| holder(&mut random, gateways))
+            .collect();
         Self { random, gateways, holders, seen: HashSet::new() }
     }
 

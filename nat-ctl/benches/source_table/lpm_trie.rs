@@ -4,10 +4,10 @@ use std::{collections::HashSet, net::Ipv4Addr};
 use ipnet::Ipv4Net;
 
 /// A node of `BPF_MAP_TYPE_LPM_TRIE` with 8 bytes of key beside the prefix length (table and
-/// address) and 8 of value. `struct lpm_trie_node` takes 40 bytes up to Linux 6.13 (two pointers to
-/// halves, two to be freed later, length, flags), 24 and 8 of the allocator's since; key and value
-/// follow. Allocations come in sizes of 64 and then 96 bytes at the least, so it is 64 either way,
-/// without a value too (kernel/bpf/lpm_trie.c, `lpm_trie_node_alloc`).
+/// address) and 8 of value: these follow `struct lpm_trie_node` (kernel/bpf/lpm_trie.c), which
+/// takes 40 bytes (two pointers to be freed later, two to children, length, flags), or without the
+/// former 24 and 8 of the BPF allocator where the map uses that. kmalloc makes 64 of 56 and of 48,
+/// which is a node without a value.
 const NODE_BYTES: usize = 64;
 
 /// Bytes that the sorted entries of one table take: a node each, and one for every prefix of which

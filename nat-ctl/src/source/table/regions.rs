@@ -16,8 +16,8 @@ pub struct RegionId(usize);
 
 struct Region {
     prefix: Prefix,
-    /// What is known, by next hop, sorted. Holds every next hop that counts somewhere in the region,
-    /// and perhaps some that did.
+    /// What is known, by next hop, sorted. Holds every next hop that counts somewhere in the
+    /// region, and perhaps some that did.
     answers: Vec<(HopId, Id)>,
 }
 
