@@ -36,15 +36,26 @@ impl Guard {
     #[inline(always)]
     #[must_use]
     pub fn arrival(&self, ifindex: u32) -> Arrival {
+        match (self.lists(ifindex), self.named != 0) {
+            (true, _) => Arrival::Guarded,
+            (false, true) => Arrival::Elsewhere,
+            (false, false) => Arrival::Free,
+        }
+    }
+
+    /// Whether the packets of a network that names its interfaces may arrive by this one.
+    #[inline(always)]
+    #[must_use]
+    pub fn names(&self, ifindex: u32) -> bool {
+        self.named != 0 && self.lists(ifindex)
+    }
+
+    #[inline(always)]
+    fn lists(&self, ifindex: u32) -> bool {
         // Without branches, of which the verifier would follow each: the difference is below zero
         // only for an equal one.
         let equal = |one: u32| u64::from(one ^ ifindex).wrapping_sub(1) >> 63;
-        let here = self.interfaces.iter().fold(0, |here, one| here | equal(*one));
-        match (here, self.named) {
-            (0, 0) => Arrival::Free,
-            (0, _) => Arrival::Elsewhere,
-            _ => Arrival::Guarded,
-        }
+        self.interfaces.iter().fold(0, |here, one| here | equal(*one)) != 0
     }
 }
 
@@ -68,6 +79,8 @@ mod tests {
         let network = Guard::new(true, &[3, 4]);
         assert_eq!(network.arrival(4), Arrival::Guarded);
         assert_eq!(network.arrival(5), Arrival::Elsewhere);
+        assert!(network.names(3) && !network.names(5));
+        assert!(!Guard::new(false, &[3]).names(3));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From inside, before the stack: what only has to be looked at. Whatever XDP or TC does with the
 //! packet later, it does it without asking again.
-use nat_common::verdict::Verdict;
+use nat_common::verdict::{Fate, Verdict};
 
 use crate::{hook::Hook, stage::parse};
 
@@ -8,7 +8,8 @@ use crate::{hook::Hook, stage::parse};
 #[inline(always)]
 pub fn arrival<H: Hook>(hook: &H) -> Verdict {
     match parse::ipv4(hook).and_then(|packet| hook.genuine(&packet)) {
-        Ok(()) => Verdict::LeftUntouched,
-        Err(verdict) => verdict,
+        // Whatever sees the packet next gives the final verdict.
+        Err(verdict) if matches!(verdict.fate(), Fate::Dropped) => verdict,
+        _ => Verdict::LeftUntouched,
     }
 }

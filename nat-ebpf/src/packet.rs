@@ -9,8 +9,13 @@ pub trait Frame {
     /// Address after the last byte that can be read directly.
     fn end(&self) -> usize;
 
-    /// Whether the frame carries a VLAN tag beside its bytes.
+    /// Whether the frame carries the tag of a VLAN beside its bytes.
     fn tagged(&self) -> bool {
+        false
+    }
+
+    /// Whether there is a tag beside its bytes that names no VLAN, only a priority.
+    fn prioritised(&self) -> bool {
         false
     }
 

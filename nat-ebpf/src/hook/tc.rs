@@ -21,7 +21,6 @@ use network_types::tcp::TcpHdr;
 use super::{Hook, Weight};
 use crate::{
     entry::Translation,
-    maps::INTERFACES,
     packet::Frame,
     stage::{
         guard,
@@ -33,6 +32,9 @@ use crate::{
 
 /// Ethernet, IPv4 with all its options, and what is read of TCP.
 const HEADER_BYTES_MAX: u32 = (ETHERNET_BYTES + 60 + TcpHdr::LEN) as u32;
+
+/// The VLAN's number in a tag.
+const VLAN_ID: u32 = 0x0fff;
 
 /// A packet at a TC hook.
 pub struct Tc {
@@ -85,6 +87,12 @@ impl Frame for Tc {
     /// The stack and most drivers take the tag out of the frame.
     #[inline(always)]
     fn tagged(&self) -> bool {
+        // VLAN 0 is no VLAN but a priority (IEEE 802.1Q): the stack takes the packet as untagged.
+        self.skb().vlan_present != 0 && self.skb().vlan_tci & VLAN_ID != 0
+    }
+
+    #[inline(always)]
+    fn prioritised(&self) -> bool {
         self.skb().vlan_present != 0
     }
 
@@ -118,9 +126,9 @@ impl Hook for Tc {
         let arrived = self.skb().ingress_ifindex;
         let looked_at = match self.hook {
             stats::Hook::TcEgress => {
-                // What came by an interface with a role has been looked at there.
-                // SAFETY: interfaces with a role are not removed while programs are attached.
-                arrived == 0 || unsafe { INTERFACES.get(arrived) }.is_some()
+                // Also what came by an interface with a role: the stack may have taken off a tag or
+                // a label that hid it there.
+                arrived == 0
             }
             _ => false,
         };

@@ -2,9 +2,18 @@
 use core::ffi::c_void;
 
 use aya_ebpf::maps::lpm_trie::Key;
-use nat_common::{addr::Ipv4, guard::Arrival, packet::Packet, rule::PrefixKey, verdict::Verdict};
+use nat_common::{
+    addr::Ipv4,
+    guard::{Arrival, Guard},
+    packet::Packet,
+    rule::PrefixKey,
+    verdict::Verdict,
+};
 
-use super::{classify, redirect};
+use super::{
+    classify,
+    redirect::{self, WayBack},
+};
 use crate::maps::GUARDS;
 
 /// Judges a packet that arrived by an interface. `ctx` is the context of the running program.
@@ -25,28 +34,38 @@ const GENUINE: u8 = u8::MAX;
 #[inline(never)]
 fn judge(ctx: *mut c_void, source: u32, destination: u32, ifindex: u32) -> u8 {
     let (source, destination) = (Ipv4::from_be32(source), Ipv4::from_be32(destination));
-    match arrival(source, ifindex) {
+    let Some(guard) = guard(source) else {
+        return GENUINE;
+    };
+    match guard.arrival(ifindex) {
         Arrival::Free => GENUINE,
         Arrival::Elsewhere => Verdict::SpoofedSource as u8,
-        // A host that asks for its address has none yet (RFC 2131 section 4.1).
-        Arrival::Guarded if source == Ipv4::UNSPECIFIED => GENUINE,
+        // A host that asks for its address, or for a group's packets, has none yet (RFC 2131 section
+        // 4.1, RFC 3376 section 4.2.13).
+        Arrival::Guarded if source == Ipv4::UNSPECIFIED && !destination.is_unicast() => GENUINE,
         Arrival::Guarded => match redirect::way_back(ctx, source, destination, ifindex) {
-            Some(back) if back == ifindex => GENUINE,
-            _ => Verdict::NoReversePath as u8,
+            WayBack::By(back) if back == ifindex => GENUINE,
+            // A route of several next hops has several ways back, of which one was answered. The
+            // network is at home on both.
+            WayBack::By(back) if guard.names(back) => {
+                match redirect::reaches(ctx, source, ifindex) {
+                    true => GENUINE,
+                    false => Verdict::NoReversePath as u8,
+                }
+            }
+            WayBack::By(_) | WayBack::None => Verdict::NoReversePath as u8,
+            WayBack::Unasked => GENUINE,
         },
     }
 }
 
+/// What is asked of packets from a source, if anything is.
 #[inline(always)]
-fn arrival(source: Ipv4, ifindex: u32) -> Arrival {
+fn guard(source: Ipv4) -> Option<&'static Guard> {
     // Before the first rules are in force nothing is known of networks.
-    let Ok(generation) = classify::generation() else {
-        return Arrival::Free;
-    };
-    match classify::settings(generation) {
-        Ok(settings) if settings.guarded != 0 => {}
-        _ => return Arrival::Free,
+    let generation = classify::generation().ok()?;
+    if classify::settings(generation).ok()?.guarded == 0 {
+        return None;
     }
-    let key = Key::new(PrefixKey::BITS, PrefixKey { generation, address: source });
-    GUARDS.get(&key).map_or(Arrival::Free, |guard| guard.arrival(ifindex))
+    GUARDS.get(Key::new(PrefixKey::BITS, PrefixKey { generation, address: source }))
 }

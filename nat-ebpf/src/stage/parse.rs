@@ -35,6 +35,10 @@ pub fn ipv4<F: Frame>(frame: &F) -> Result<Packet, Verdict> {
     let eth: EthHdr = frame.load(0).ok_or(Verdict::NotIpv4)?;
     match eth.ether_type() {
         Ok(EtherType::Ipv4) => {}
+        // The stack would take off a tag beneath that of a priority without asking again.
+        Ok(EtherType::Ieee8021q | EtherType::Ieee8021ad) if frame.prioritised() => {
+            return Err(Verdict::Malformed);
+        }
         Ok(EtherType::Ieee8021q | EtherType::Ieee8021ad) => return Err(Verdict::VlanTagged),
         _ => return Err(Verdict::NotIpv4),
     }

@@ -3,8 +3,9 @@ use core::{ffi::c_void, mem};
 
 use aya_ebpf::{
     bindings::{
-        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
-        BPF_FIB_LOOKUP_SKIP_NEIGH, bpf_fib_lookup as FibLookup,
+        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NO_NEIGH,
+        BPF_FIB_LKUP_RET_SUCCESS, BPF_FIB_LOOKUP_OUTPUT, BPF_FIB_LOOKUP_SKIP_NEIGH,
+        bpf_fib_lookup as FibLookup,
     },
     helpers::generated::bpf_fib_lookup,
 };
@@ -69,19 +70,54 @@ pub fn forwarded(ctx: *mut c_void, packet: &Packet, ifindex: u32) -> bool {
     outcome == BPF_FIB_LKUP_RET_SUCCESS || outcome == BPF_FIB_LKUP_RET_FRAG_NEEDED
 }
 
-/// Index of the interface by which an answer to a packet that arrived on `ifindex` would leave, if
-/// it would leave at all.
+/// How an answer to a packet would leave.
+pub enum WayBack {
+    /// By the interface of this index.
+    By(u32),
+    /// Not at all.
+    None,
+    /// Nothing is forwarded here, so nothing has to be asked.
+    Unasked,
+}
+
+/// How an answer to a packet that arrived on `ifindex` would leave, by the routes of what this machine
+/// sends, as the kernel's own check asks (fib_validate_source): rules for what arrives by an interface
+/// say nothing of the way back.
 #[inline(always)]
-pub fn way_back(ctx: *mut c_void, source: Ipv4, destination: Ipv4, ifindex: u32) -> Option<u32> {
+pub fn way_back(ctx: *mut c_void, source: Ipv4, destination: Ipv4, ifindex: u32) -> WayBack {
+    // By the interface of arrival only where forwarding is not on for all.
+    for from in [LOOPBACK, ifindex] {
+        let mut fib = reverse_question(source, from);
+        fib.__bindgen_anon_3.ipv4_src = destination.to_be32();
+        match ask(ctx, &mut fib, BPF_FIB_LOOKUP_SKIP_NEIGH) {
+            BPF_FIB_LKUP_RET_SUCCESS => return WayBack::By(fib.ifindex),
+            BPF_FIB_LKUP_RET_FWD_DISABLED => {}
+            _ => return WayBack::None,
+        }
+    }
+    WayBack::Unasked
+}
+
+/// Whether packets to an address can leave by an interface.
+#[inline(always)]
+pub fn reaches(ctx: *mut c_void, destination: Ipv4, ifindex: u32) -> bool {
+    let mut fib = reverse_question(destination, ifindex);
+    let flags = BPF_FIB_LOOKUP_SKIP_NEIGH | BPF_FIB_LOOKUP_OUTPUT;
+    ask(ctx, &mut fib, flags) == BPF_FIB_LKUP_RET_SUCCESS && fib.ifindex == ifindex
+}
+
+#[inline(always)]
+fn reverse_question(destination: Ipv4, ifindex: u32) -> FibLookup {
     // SAFETY: plain integers, for which zero is a value.
     let mut fib: FibLookup = unsafe { mem::zeroed() };
     fib.family = AF_INET;
     fib.ifindex = ifindex;
-    fib.__bindgen_anon_3.ipv4_src = destination.to_be32();
-    fib.__bindgen_anon_4.ipv4_dst = source.to_be32();
-    let outcome = ask(ctx, &mut fib, BPF_FIB_LOOKUP_SKIP_NEIGH);
-    (outcome == BPF_FIB_LKUP_RET_SUCCESS).then_some(fib.ifindex)
+    fib.__bindgen_anon_4.ipv4_dst = destination.to_be32();
+    fib
 }
+
+/// LOOPBACK_IFINDEX of include/net/flow.h: the same in every network namespace.
+const LOOPBACK: u32 = 1;
 
 #[inline(always)]
 fn question(packet: &Packet, destination: Ipv4, ifindex: u32) -> FibLookup {

@@ -119,8 +119,8 @@ impl Model {
     /// A packet that only has to be looked at: no network of the model names its interfaces.
     fn arrival(&mut self, sent: Sent<'_>) -> Outcome {
         let verdict = match packet::read(sent.frame) {
-            Ok(_) => Verdict::LeftUntouched,
-            Err(verdict) => verdict,
+            Err(verdict) if verdict.fate() == Fate::Dropped => verdict,
+            _ => Verdict::LeftUntouched,
         };
         self.unchanged(sent, verdict)
     }

@@ -126,3 +126,105 @@ fn a_rule_for_the_gateway_translates_them() {
     assert!(own.ask(echo.address(), b"?", 3, LIMIT));
     assert_eq!(echo.peers()[0].ip(), EXTERNAL);
 }
+
+/// A tag of VLAN 0 names no VLAN: the stack takes the packet as if it had none, and a tag beneath it
+/// with it.
+#[test]
+fn a_priority_tag_hides_nothing() {
+    for hook in WITHOUT_OFFLOADS {
+        let gateway = Gateway::new(Offloads::Off);
+        let lab = &gateway.lab;
+        let _controller = gateway.start(hook, format!("{GUARDED}{INTERNET}"));
+        let echo = UdpEcho::start(&lab.server, at(SERVER, 7));
+        let sender = RawSender::new(&lab.client, "c0", (&lab.gateway, "lan0"));
+        let tagged = |from, tags: usize| {
+            let mut payload: Vec<u8> = [0, 0, 0x81, 0x00].repeat(tags);
+            // The last tag says what follows.
+            let end = payload.len();
+            payload[end - 2..].copy_from_slice(&[0x08, 0x00]);
+            payload.extend(datagram(from, SERVER));
+            sender.send_tagged(&payload);
+        };
+        let forged = Ipv4Addr::new(198, 51, 100, 1);
+        tagged(forged, 1);
+        expect(&gateway, "no_reverse_path", 1);
+        tagged(forged, 2);
+        expect(&gateway, "malformed", 1);
+        tagged(CLIENT, 1);
+        let arrived = wait::until(LIMIT, || (!echo.peers().is_empty()).then_some(()));
+        assert!(arrived.is_some(), "{hook}: {:?}", gateway.verdicts());
+        assert_eq!(echo.peers()[0].ip(), EXTERNAL, "{hook}");
+        assert_eq!(echo.peers().len(), 1, "{hook}");
+    }
+}
+
+#[test]
+fn policy_rules_for_what_arrives_say_nothing_of_the_way_back() {
+    let gateway = Gateway::new(Offloads::Off);
+    let lab = &gateway.lab;
+    ip(
+        &lab.gateway,
+        &format!("route add default via {SERVER} table 88\nrule add pref 200 iif lan0 lookup 88\n"),
+    );
+    let _controller = gateway.start("tc", format!("{GUARDED}{INTERNET}"));
+    let echo = UdpEcho::start(&lab.server, at(SERVER, 7));
+    let client = UdpClient::bind(&lab.client, ANY);
+    assert!(client.ask(echo.address(), b"?", 3, LIMIT), "{:?}", gateway.verdicts());
+}
+
+/// Clients behind two routers, one on each inside interface: answers take either way.
+#[test]
+fn any_next_hop_of_the_way_back_will_do() {
+    let gateway = Gateway::with_two_clients(Offloads::Off);
+    let lab = &gateway.lab;
+    ip(
+        &lab.gateway,
+        &format!(
+            "route add 10.50.0.0/16 nexthop via {CLIENT} dev lan0 nexthop via {CLIENT2} dev lan1\n"
+        ),
+    );
+    let network = "[[networks]]\nname = \"internal\"\nprefixes = [\"10.0.0.0/8\"]\n\
+                   interfaces = [\"lan0\", \"lan1\"]\n";
+    let rule = INTERNET.replace("10.77.0.0/24", "10.0.0.0/8");
+    let _controller = gateway.start("tc", format!("{network}{rule}"));
+    let echo = UdpEcho::start(&lab.server, at(SERVER, 7));
+    let one = RawSender::new(&lab.client, "c0", (&lab.gateway, "lan0"));
+    let other = RawSender::new(lab.client2(), "c1", (&lab.gateway, "lan1"));
+    for last in 1..=20 {
+        let behind = Ipv4Addr::new(10, 50, 0, last);
+        one.send_ipv4(&datagram(behind, SERVER));
+        other.send_ipv4(&datagram(behind, SERVER));
+    }
+    // One flow each: both routers' packets are the same flow.
+    let all = wait::until(LIMIT, || (echo.peers().len() == 40).then_some(()));
+    assert!(all.is_some(), "{} {:?}", echo.peers().len(), gateway.verdicts());
+}
+
+#[test]
+fn where_nothing_is_forwarded_the_gateway_itself_can_still_be_reached() {
+    let gateway = Gateway::new(Offloads::Off);
+    let lab = &gateway.lab;
+    let _controller = gateway.start("tc", format!("{GUARDED}{INTERNET}"));
+    lab.gateway.sysctl("net/ipv4/ip_forward", "0");
+    let echo = UdpEcho::start(&lab.gateway, at(INSIDE, 7));
+    let client = UdpClient::bind(&lab.client, ANY);
+    assert!(client.ask(echo.address(), b"?", 3, LIMIT), "{:?}", gateway.verdicts());
+}
+
+/// Hosts without an address ask for one; nobody is reached from none.
+#[test]
+fn no_address_is_good_for_asking_only() {
+    for hook in WITHOUT_OFFLOADS {
+        let gateway = Gateway::new(Offloads::Off);
+        let lab = &gateway.lab;
+        let everybody = INTERNET.replace("10.77.0.0/24", "0.0.0.0/0");
+        let _controller = gateway.start(hook, format!("{GUARDED}{everybody}"));
+        let sender = RawSender::new(&lab.client, "c0", (&lab.gateway, "lan0"));
+        sender.send_ipv4(&datagram(Ipv4Addr::UNSPECIFIED, SERVER));
+        expect(&gateway, "no_reverse_path", 1);
+        sender.send_ipv4(&datagram(Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST));
+        let passed = || count(&gateway, "left_untouched") > 0;
+        assert!(wait::until(LIMIT, || passed().then_some(())).is_some(), "{hook}");
+        assert_eq!(count(&gateway, "no_reverse_path"), 1, "{hook}");
+    }
+}

@@ -51,6 +51,11 @@ impl RawSender {
     pub fn send_ipv4(&self, packet: &[u8]) {
         self.send(&ethernet(self.neighbour, self.mac, 0x0800, packet));
     }
+
+    /// Sends what follows a first tag to the neighbour.
+    pub fn send_tagged(&self, tag_and_packet: &[u8]) {
+        self.send(&ethernet(self.neighbour, self.mac, 0x8100, tag_and_packet));
+    }
 }
 
 fn hardware_address(namespace: &NetNs, device: &str) -> [u8; 6] {
