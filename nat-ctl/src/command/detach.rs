@@ -11,7 +11,10 @@ use crate::{
         kernel::{self, Pinned, pins::Pins},
     },
     exit::{Exit, Failure},
-    host::{Namespace, Network, preflight, static_routes::put},
+    host::{
+        Namespace, Network, preflight,
+        static_routes::{PROTOCOL, put},
+    },
 };
 
 /// How long a controller that has been told to stop may take.
@@ -49,6 +52,10 @@ fn routes_to_remove(pins: &Pins) -> Result<Vec<StaticRoute>, Failure> {
     if routes.is_empty() || Namespace::of(&pinned.instance()?) == here {
         return Ok(routes);
     }
-    Err(Failure::host("the instance keeps static routes in another network namespace")
-        .with_help("name it with --netns, so that they are removed too"))
+    // That namespace may be gone, and its routes with it.
+    tracing::warn!(
+        "the instance's static routes are in another network namespace and stay there: `ip route \
+         flush proto {PROTOCOL}` removes them"
+    );
+    Ok(Vec::new())
 }

@@ -41,6 +41,9 @@ impl Loaded {
             hook: args.hook.unwrap_or(Interfaces::HOOK_DEFAULT),
         };
         let mut from: Vec<Ipv4Net> = Vec::new();
+        for name in &args.outside {
+            network.expect(name)?;
+        }
         for name in &args.inside {
             from.extend(network.routed_to(network.expect(name)?.index));
         }
@@ -98,7 +101,9 @@ pub fn start(
     network: Network,
 ) -> Result<(Controller<Attached>, StaticRoutes), Failure> {
     let Loaded { source, config, text } = loaded;
-    for name in config.interfaces.outside.iter().chain(&config.interfaces.inside) {
+    // One that is not there now is attached when it appears; one of another kind never is.
+    let named = config.interfaces.outside.iter().chain(&config.interfaces.inside);
+    for name in named.filter(|name| network.link(name).is_some()) {
         network.expect(name)?;
     }
     let pins = pins(global)?;

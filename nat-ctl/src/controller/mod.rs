@@ -44,6 +44,8 @@ pub struct Controller<D> {
     desired: Desired,
     /// Rules out of service for want of a source: what has been said already.
     lacking: Vec<String>,
+    /// Whether a table of choices could not be changed, and has to be written anew.
+    torn: bool,
 }
 
 /// What an order led to.
@@ -65,7 +67,8 @@ impl<D: Datapath> Controller<D> {
         desired: Desired,
     ) -> Self {
         let lacking = lacking(&desired.table, &network, &sources);
-        Self { datapath, source, config, text, network, sources, desired, lacking }
+        let torn = false;
+        Self { datapath, source, config, text, network, sources, desired, lacking, torn }
     }
 
     /// What does not work at this moment, for people.
@@ -132,15 +135,14 @@ impl<D: Datapath> Controller<D> {
         for moved in &followed.moved {
             self.warn_of_move(moved);
         }
-        let mut torn = false;
         for (key, changes) in &followed.changes {
             if let Err(error) = self.datapath.change_choices(key, changes) {
                 tracing::error!("{error}");
-                torn = true;
+                self.torn = true;
             }
         }
-        if delta.links || torn {
-            self.follow_links(torn)?;
+        if delta.links || self.torn {
+            self.follow_links()?;
         }
         let lacking = lacking(&self.desired.table, &self.network, &self.sources);
         warn_of_new(&lacking, &self.lacking);
@@ -148,12 +150,11 @@ impl<D: Datapath> Controller<D> {
         Ok(())
     }
 
-    /// Brings rules and programs in line with links and addresses; `torn` if a table of choices has
-    /// to be written anew.
-    fn follow_links(&mut self, torn: bool) -> Result<(), Failure> {
+    /// Brings rules and programs in line with links and addresses.
+    fn follow_links(&mut self) -> Result<(), Failure> {
         let new = desired(&self.config, &self.network, &mut self.sources, &Remembered::new())?;
         warn_of_new(&new.warnings, &self.desired.warnings);
-        if new != self.desired || torn {
+        if new != self.desired || self.torn {
             let text = self.text.clone();
             let before = self.desired.table.locals.clone();
             self.put_in_force(new, &text)?;
@@ -223,6 +224,7 @@ impl<D: Datapath> Controller<D> {
             let _ = self.datapath.attach(&self.desired.interfaces);
             return Err(error.into());
         }
+        self.torn = false;
         self.desired = new;
         Ok(())
     }

@@ -87,6 +87,12 @@ impl Network {
         read().await.map_err(unreadable)
     }
 
+    /// Reads the routes alone.
+    pub(super) async fn read_routes_again(&mut self) -> Result<(), Failure> {
+        self.routes = read_routes().await.map_err(unreadable)?;
+        Ok(())
+    }
+
     /// The interface of a name.
     pub fn link(&self, name: &str) -> Option<&Link> {
         self.links.iter().find(|link| link.name == name)

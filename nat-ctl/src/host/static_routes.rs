@@ -64,36 +64,43 @@ pub async fn put(
     wanted: &[StaticRoute],
     before: &[StaticRoute],
 ) -> Result<Vec<String>, Failure> {
+    // Of what was done a moment ago the kernel's announcement may not have been read yet.
+    let mut network = Network { links: network.links.clone(), ..Network::default() };
+    network.read_routes_again().await?;
+    carry_out(plan(&network, wanted, before)).await
+}
+
+fn plan(network: &Network, wanted: &[StaticRoute], before: &[StaticRoute]) -> Plan {
     let mut plan = Plan { steps: leftovers(network, wanted, before), ..Plan::default() };
-    let missing = missing(network, wanted);
+    let mine: Vec<_> = wanted.iter().chain(before).cloned().collect();
+    let missing = missing(network, wanted, &mine);
     plan.steps.extend(missing.steps);
     plan.warnings.extend(missing.warnings);
-    carry_out(plan).await
+    plan
 }
 
 /// Makes the kernel have these routes again, after a change of the host; quick, however many routes
 /// there are. Returns what did not work, for people.
 pub async fn keep(network: &Network, wanted: &[StaticRoute]) -> Result<Vec<String>, Failure> {
-    carry_out(missing(network, wanted)).await
+    carry_out(missing(network, wanted, wanted)).await
 }
 
 /// Our routes whose prefix and metric are not wanted any more.
 fn leftovers(network: &Network, wanted: &[StaticRoute], before: &[StaticRoute]) -> Vec<Step> {
     let wanted: BTreeSet<Key> = wanted.iter().map(key_of).collect();
     let unwanted = before.iter().map(key_of).filter(|key| !wanted.contains(key));
-    let ours = unwanted.flat_map(|key| {
-        ours(network.routes.paths(&key)).map(move |path| Step::Remove(entry(key, path)))
-    });
+    let ours = unwanted
+        .flat_map(|key| ours(network, key, before).map(move |path| Step::Remove(entry(key, path))));
     ours.collect()
 }
 
-/// What it takes to have the wanted routes.
-fn missing(network: &Network, wanted: &[StaticRoute]) -> Plan {
+/// What it takes to have the wanted routes; `mine` are those that may be changed for it.
+fn missing(network: &Network, wanted: &[StaticRoute], mine: &[StaticRoute]) -> Plan {
     let mut plan = Plan::default();
     let mut seen = BTreeSet::new();
     for route in wanted {
         let (steps, problem) = match seen.insert(key_of(route)) {
-            true => towards(network, route),
+            true => towards(network, route, mine),
             false => (Vec::new(), Some("another one has the same prefix and metric".to_owned())),
         };
         plan.steps.extend(steps);
@@ -103,10 +110,14 @@ fn missing(network: &Network, wanted: &[StaticRoute]) -> Plan {
 }
 
 /// The steps to one route, and what is in its way.
-fn towards(network: &Network, route: &StaticRoute) -> (Vec<Step>, Option<String>) {
+fn towards(
+    network: &Network,
+    route: &StaticRoute,
+    mine: &[StaticRoute],
+) -> (Vec<Step>, Option<String>) {
     let key = key_of(route);
     let paths = network.routes.paths(&key);
-    let there: Vec<Entry> = ours(paths).map(|path| entry(key, path)).collect();
+    let there: Vec<Entry> = ours(network, key, mine).map(|path| entry(key, path)).collect();
     let remove = there.iter().copied().map(Step::Remove);
     let Some(link) = network.link(&route.dev).filter(|link| link.up) else {
         // What there still is of ours is over another interface.
@@ -130,8 +141,21 @@ fn towards(network: &Network, route: &StaticRoute) -> (Vec<Step>, Option<String>
     }
 }
 
-fn ours(paths: &[Path]) -> impl Iterator<Item = &Path> {
-    paths.iter().filter(|path| path.protocol == PROTOCOL && path.kind == Kind::Unicast)
+/// Routes of a key that were made for one of `mine`. Another instance has the same number.
+fn ours<'a>(
+    network: &'a Network,
+    key: Key,
+    mine: &'a [StaticRoute],
+) -> impl Iterator<Item = &'a Path> {
+    let is_mine = move |path: &Path| {
+        let wanted = mine.iter().filter(|route| key_of(route) == key && route.via == path.via);
+        let devices = wanted.filter_map(|route| network.link(&route.dev));
+        devices.into_iter().any(|link| link.index == path.dev)
+    };
+    let paths = network.routes.paths(&key).iter();
+    paths
+        .filter(|path| path.protocol == PROTOCOL && path.kind == Kind::Unicast)
+        .filter(move |path| is_mine(path))
 }
 
 fn entry(key: Key, path: &Path) -> Entry {
@@ -168,7 +192,11 @@ async fn take(handle: &Handle, step: Step) -> Result<Option<String>, rtnetlink::
         Ok(()) => tracing::info!("static route to {dst}: {verb}"),
         Err(rtnetlink::Error::NetlinkError(error)) => {
             let error = error.to_io();
-            let gone = matches!(step, Step::Remove(_)) && error.raw_os_error() == Some(libc::ESRCH);
+            // Both have been announced, or will be: then it is looked at again.
+            let gone = matches!(
+                (step, error.raw_os_error()),
+                (Step::Remove(_), Some(libc::ESRCH)) | (Step::Add(_), Some(libc::EEXIST))
+            );
             let via = entry.via.map(|via| format!(" via {via}")).unwrap_or_default();
             let refused = || format!("cannot {verb} the static route {dst}{via}: {error}");
             return Ok((!gone).then(refused));
@@ -236,7 +264,7 @@ mod tests {
     fn what_is_missing_is_added_and_what_is_there_stays() {
         let network = network(&[("10.1.0.0/16", PROTOCOL, 3)]);
         let routes = [wanted("10.1.0.0/16", None, "lan0"), wanted("10.2.0.0/16", None, "wan0")];
-        let plan = missing(&network, &routes);
+        let plan = plan(&network, &routes, &[]);
         assert_eq!(plan, Plan { steps: vec![Step::Add(at("10.2.0.0/16", 4))], warnings: vec![] });
         assert_eq!(leftovers(&network, &routes, &routes), []);
     }
@@ -246,8 +274,11 @@ mod tests {
         let network = network(&[("10.1.0.0/16", PROTOCOL, 3), ("10.9.0.0/16", PROTOCOL, 3)]);
         let routes = [wanted("10.1.0.0/16", Some("192.0.2.1"), "wan0")];
         let replacement = Entry { via: routes[0].via, ..at("10.1.0.0/16", 4) };
-        assert_eq!(missing(&network, &routes).steps, [Step::Replace(replacement)]);
         let before = [wanted("10.1.0.0/16", None, "lan0"), wanted("10.9.0.0/16", None, "lan0")];
+        assert_eq!(missing(&network, &routes, &before).steps, [Step::Replace(replacement)]);
+        // Another instance's has the same number.
+        assert_eq!(missing(&network, &routes, &routes).steps, []);
+        assert_eq!(missing(&network, &routes, &routes).warnings.len(), 1);
         let gone = [Step::Remove(at("10.9.0.0/16", 3))];
         assert_eq!(leftovers(&network, &routes, &before), gone);
         assert_eq!(leftovers(&network, &[], &before).len(), 2);
@@ -259,18 +290,18 @@ mod tests {
     fn the_routes_of_others_are_left_alone() {
         let theirs = network(&[("10.1.0.0/16", 4, 3), ("10.9.0.0/16", 4, 3)]);
         let routes = [wanted("10.1.0.0/16", None, "lan0")];
-        let plan = missing(&theirs, &routes);
+        let plan = missing(&theirs, &routes, &routes);
         assert_eq!(plan.steps, []);
         assert!(plan.warnings[0].contains("10.1.0.0/16 dev lan0: a route with this prefix"));
         assert_eq!(leftovers(&theirs, &[], &[wanted("10.9.0.0/16", None, "lan0")]), []);
         // Another metric is another route.
         let other = StaticRoute { metric: 5, ..routes[0].clone() };
-        assert_eq!(missing(&theirs, &[other]).steps.len(), 1);
+        assert_eq!(missing(&theirs, &[other], &[]).steps.len(), 1);
         // Ours beside theirs: that it is as wanted is enough.
         let both = network(&[("10.1.0.0/16", 4, 4), ("10.1.0.0/16", PROTOCOL, 3)]);
-        assert_eq!(missing(&both, &routes), Plan::default());
+        assert_eq!(missing(&both, &routes, &routes), Plan::default());
         let moved = [wanted("10.1.0.0/16", None, "wan0")];
-        let plan = missing(&both, &moved);
+        let plan = missing(&both, &moved, &routes);
         assert_eq!(plan.steps, [Step::Remove(at("10.1.0.0/16", 3))]);
         assert_eq!(plan.warnings.len(), 1);
     }
@@ -279,7 +310,8 @@ mod tests {
     fn a_route_waits_for_its_interface() {
         let network = network(&[("10.1.0.0/16", PROTOCOL, 3)]);
         for dev in ["down0", "ppp0"] {
-            let plan = missing(&network, &[wanted("10.1.0.0/16", None, dev)]);
+            let before = [wanted("10.1.0.0/16", None, "lan0")];
+            let plan = plan(&network, &[wanted("10.1.0.0/16", None, dev)], &before);
             assert_eq!(plan.steps, [Step::Remove(at("10.1.0.0/16", 3))], "the old one is not it");
             assert!(
                 plan.warnings[0].contains(dev) && plan.warnings[0].contains("when that changes")
@@ -290,7 +322,7 @@ mod tests {
     #[test]
     fn the_second_of_two_is_a_warning() {
         let routes = [wanted("10.1.0.0/16", None, "lan0"), wanted("10.1.0.0/16", None, "wan0")];
-        let plan = missing(&network(&[]), &routes);
+        let plan = plan(&network(&[]), &routes, &[]);
         assert_eq!(plan.steps, [Step::Add(at("10.1.0.0/16", 3))]);
         assert_eq!(plan.warnings.len(), 1);
     }

@@ -160,6 +160,7 @@ impl<'de> Deserialize<'de> for Flags {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let words = Vec::<String>::deserialize(deserializer)?;
         let flag = |word: &String| {
+            let word = if word == "dadfailed" { Flag::Duplicate.as_str() } else { word };
             let known = Flag::ALL.into_iter().find(|flag| flag.as_str() == word);
             known.ok_or_else(|| de::Error::unknown_variant(word, &WORDS))
         };
@@ -222,7 +223,7 @@ mod tests {
     fn a_flag_that_nobody_knows_is_refused_with_those_that_are_known() {
         let error = serde_json::from_str::<Flags>(r#"["skip-as-source"]"#).unwrap_err();
         assert!(error.to_string().contains("`skip_as_source`"), "{error}");
-        let kernels = serde_json::from_str::<Flags>(r#"["permanent", "deprecated"]"#).unwrap();
-        assert_eq!(kernels, Flags::default().with(Flag::Deprecated));
+        let kernels = serde_json::from_str::<Flags>(r#"["permanent", "dadfailed"]"#).unwrap();
+        assert_eq!(kernels, Flags::default().with(Flag::Duplicate));
     }
 }

@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::{
     Error, Explanation, Host, Interface, Judged, Model, Options, Rule,
-    candidates::{Candidate, Entry, entries, entry, unusable},
+    candidates::{Candidate, Entry, entries, entry},
     explanation::Eliminated,
     lookup::{Found, is_not_unicast, lookup},
     models::{Question, decide, terms},
@@ -85,9 +85,9 @@ fn way<'h>(host: &'h Host, query: &Query) -> Result<Found<'h>, Error> {
     found.ok_or(Error::NoRoute)
 }
 
-/// Whether an interface has an address that can be asked for.
+/// Whether an address is configured on an interface, in whatever state.
 pub(super) fn has(interface: &Interface, ip: IpAddr) -> bool {
-    interface.addresses.iter().any(|address| address.ip == ip && unusable(address).is_none())
+    interface.addresses.iter().any(|address| address.ip == ip)
 }
 
 type Outcome = Result<(IpAddr, Rule), Error>;

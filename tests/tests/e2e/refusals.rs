@@ -41,12 +41,21 @@ fn a_bad_configuration_is_exit_2_with_key_line_and_help() {
 }
 
 #[test]
-fn an_interface_that_is_not_there_is_exit_4() {
+fn an_interface_that_is_not_there_is_waited_for() {
     let gateway = Gateway::new(Offloads::On);
     let config = gateway.config("tc", INTERNET);
     let text = std::fs::read_to_string(&config).unwrap().replace("wan0", "wan7");
     std::fs::write(&config, text).unwrap();
-    refused(&gateway, &gateway.nat, &config, 4, &["no interface `wan7`", "lan0", "wan0"]);
+    let controller = gateway.nat.start(&config);
+    assert!(controller.log().contains("there is no interface `wan7`"), "{}", controller.log());
+    process::ip(&gateway.lab.gateway, "link add wan7 type veth peer name peer7\n");
+    let line = controller.wait_line(LIMIT, |line| line.contains("attached tc_egress to wan7"));
+    assert!(line.is_some(), "{}", controller.log());
+    // By flags it is a slip.
+    drop(controller);
+    gateway.nat.detach();
+    let run = ["run", "--inside", "lan0", "--outside", "wan8"];
+    says_so(&gateway.nat.run(&run), 4, &["no interface `wan8`", "lan0", "wan0"]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::{
     exit::Failure,
     host::{Namespace, Network},
     output::{excerpt, sanitise},
-    source::{Host, Model, Vector, lookup, options},
+    source::{Host, Interface, Model, Vector, lookup, options},
 };
 
 /// See the module.
@@ -132,11 +132,42 @@ fn by_rule(
             excerpt(&found.interface.name)
         ));
     }
+    let action = match (action, from) {
+        (Action::Route, Some(from)) => own_packet(from, to, config, &host, &mut asked.warnings),
+        (action, _) => action,
+    };
     if let (Some(name), Some((state, network))) = (&name, live) {
         asked.in_force = in_force(state, network, &host, name, to);
     }
     asked.rule = Some(Matched { name, action });
     asked
+}
+
+/// What becomes of a packet that nobody translates, and that this machine may have sent: one with the
+/// address of another interface than the one it leaves by looks forged upstream.
+fn own_packet(
+    from: Ipv4Addr,
+    to: Ipv4Addr,
+    config: &Config,
+    host: &Host,
+    warnings: &mut Vec<String>,
+) -> Action {
+    let Some(found) = lookup(host, to.into(), |_| true) else { return Action::Route };
+    let has = |interface: &Interface| interface.addresses.iter().any(|one| one.ip == from);
+    if has(found.interface) || !host.interfaces.iter().any(has) {
+        return Action::Route;
+    }
+    let interface = excerpt(&found.interface.name);
+    if config.source.enforce_strong_send {
+        let what = "dropped as strong_host_drop: enforce_strong_send is set";
+        warnings.push(format!("{from} is no address of {interface}: {what}"));
+        return Action::Drop;
+    }
+    warnings.push(format!(
+        "{from} is no address of {interface}, by which the packet leaves: firewalls upstream will \
+         take it for spoofed"
+    ));
+    Action::Route
 }
 
 fn local(host: &Host) -> Vec<Ipv4Addr> {

@@ -45,7 +45,8 @@ fn a_bound_source_steers_a_strong_host_and_not_a_weak_one() {
         ("198.51.100.5", "10.9.9.9", "198.51.100.5 bound wan0", "198.51.100.5 bound lan0"),
         ("10.0.0.1", "8.8.8.8", "no-route", "10.0.0.1 bound wan0"),
         ("10.0.0.9", "8.8.8.8", "not-local", "not-local"),
-        ("10.0.0.2", "8.8.8.8", "not-local", "not-local"),
+        // Tentative, but configured.
+        ("10.0.0.2", "8.8.8.8", "no-route", "10.0.0.2 bound wan0"),
         ("10.0.0.1", "224.0.0.1", "not-unicast", "not-unicast"),
         ("10.0.0.1", "2001:db8::1", "no-source", "no-source"),
     ] {
