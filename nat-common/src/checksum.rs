@@ -35,6 +35,13 @@ pub const fn port_delta(old: Port, new: Port) -> Delta {
     fold(!old.to_be16() as u32 + new.to_be16() as u32)
 }
 
+/// The delta of replacing one word.
+#[inline(always)]
+#[must_use]
+pub const fn word_delta(old: u16, new: u16) -> Delta {
+    fold(!old as u32 + new as u32)
+}
+
 /// The delta of both changes together.
 #[inline(always)]
 #[must_use]

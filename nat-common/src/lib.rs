@@ -23,6 +23,7 @@ pub mod addr;
 pub mod checksum;
 pub mod flow;
 pub mod guard;
+pub mod icmp;
 pub mod instance;
 pub mod limits;
 pub mod packet;

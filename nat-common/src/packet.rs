@@ -45,6 +45,8 @@ pub enum Transport {
         kind: u8,
         identifier: Port,
     },
+    /// An ICMP error that can be translated: see [`crate::icmp`].
+    IcmpError,
     /// The verdict this packet gets if a `snat` rule covers it.
     Untranslatable(Verdict),
 }
@@ -69,6 +71,8 @@ impl Packet {
                 return Ok(key);
             }
             Transport::IcmpQuery { .. } => return Err(Verdict::IcmpUnsupported),
+            // It has no flow of its own; that of what it quotes is not looked at here.
+            Transport::IcmpError => return Err(Verdict::IcmpErrorNoSession),
             Transport::Untranslatable(verdict) => return Err(verdict),
         };
         let (local_port, remote_port) = match direction {
@@ -76,6 +80,13 @@ impl Packet {
             Direction::Inbound => (destination, source),
         };
         Ok(FlowKey::new(protocol, (local, local_port), (remote, remote_port)))
+    }
+
+    /// Whether this is an ICMP error that can be translated.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_icmp_error(&self) -> bool {
+        matches!(self.transport, Transport::IcmpError)
     }
 
     /// The TCP flags; none set for other protocols.

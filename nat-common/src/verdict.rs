@@ -106,7 +106,7 @@ verdicts! {
     /// A `snat` rule covers its addresses but not its protocol, which may be one that cannot be
     /// translated at all, and no later rule matches.
     ProtocolNotCovered = 10, "protocol_not_covered", Dropped;
-    /// Covered by a `snat` rule, but ICMP other than an echo request.
+    /// Covered by a `snat` rule, but ICMP other than an echo request or an error.
     IcmpUnsupported = 11, "icmp_unsupported", Dropped;
     /// Covered by a `snat` rule, but a fragment.
     Fragment = 12, "fragment", Dropped;
@@ -159,6 +159,16 @@ verdicts! {
     LeftMtu = 34, "left_mtu", LeftToStack;
     /// XDP, and TC on an inside interface: nothing to do here.
     LeftUntouched = 35, "left_untouched", LeftToStack;
+
+    /// An ICMP error with a wrong checksum, its own or that of the header it quotes; or that quotes
+    /// no IPv4 packet, or another ICMP error.
+    IcmpErrorMalformed = 36, "icmp_error_malformed", Dropped;
+    /// Covered by a `snat` rule, itself or by what it quotes; an ICMP error about a packet that
+    /// belongs to no session.
+    IcmpErrorNoSession = 37, "icmp_error_no_session", Dropped;
+    /// An ICMP redirect or source quench: from outside always, on its way out where a `snat` rule
+    /// covers it.
+    IcmpRefused = 38, "icmp_refused", Dropped;
 }
 
 #[cfg(test)]

@@ -31,8 +31,13 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     hook.accept(&packet)?;
     hook.genuine(&packet)?;
     let now_ns = clock::now_ns();
-    let Ok(key) = packet.flow(Direction::Inbound) else {
-        return Err(without_session(hook, &packet));
+    if packet.is_icmp_error() && hook.error(&packet, Direction::Inbound, now_ns)? {
+        return Ok(());
+    }
+    let key = match packet.flow(Direction::Inbound) {
+        Ok(key) => key,
+        Err(Verdict::IcmpRefused) => return Err(Verdict::IcmpRefused),
+        Err(_) => return Err(without_session(hook, &packet)),
     };
     let Found::Live(live) = session::find(Direction::Inbound, &key, now_ns)? else {
         return Err(without_session(hook, &packet));

@@ -32,6 +32,9 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     hook.accept(&packet)?;
     hook.genuine(&packet)?;
     let now_ns = clock::now_ns();
+    if packet.is_icmp_error() && hook.error(&packet, Direction::Outbound, now_ns)? {
+        return Ok(());
+    }
     let flow = packet.flow(Direction::Outbound);
     let found = match &flow {
         Ok(key) => session::find(Direction::Outbound, key, now_ns)?,

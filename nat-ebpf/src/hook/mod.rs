@@ -58,6 +58,15 @@ pub trait Hook: Frame {
         route: &Self::Route,
     ) -> Result<(), Verdict>;
 
+    /// Translates an ICMP error with the session of the packet that it quotes. False for one that
+    /// is as good as any other packet without a session.
+    fn error(
+        &mut self,
+        packet: &Packet,
+        direction: Direction,
+        now_ns: u64,
+    ) -> Result<bool, Verdict>;
+
     /// Whether the stack would forward this packet rather than take it in, or how this hook leaves
     /// a packet that it has nothing to do with.
     fn forwarded(&self, packet: &Packet) -> Result<bool, Verdict>;

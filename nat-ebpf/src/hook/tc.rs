@@ -23,7 +23,7 @@ use crate::{
     entry::Translation,
     packet::Frame,
     stage::{
-        guard,
+        guard, icmp,
         parse::{ETHERNET_BYTES, IPV4_OFFSET},
         redirect,
         stats::count,
@@ -163,6 +163,29 @@ impl Hook for Tc {
     }
 
     #[inline(always)]
+    fn error(
+        &mut self,
+        packet: &Packet,
+        direction: Direction,
+        now_ns: u64,
+    ) -> Result<bool, Verdict> {
+        let offset = u32::from(packet.transport_offset);
+        let work = icmp::work()?;
+        work.source = packet.source;
+        work.destination = packet.destination;
+        work.offset = offset;
+        work.bytes = (IPV4_OFFSET as u32 + u32::from(packet.total_length)).saturating_sub(offset);
+        work.weight = self.weight();
+        work.now_ns = now_ns;
+        let outbound = matches!(direction, Direction::Outbound);
+        match icmp::translate(self.ctx.skb.skb, outbound) {
+            icmp::NOT_OURS => Ok(false),
+            icmp::TRANSLATED => Ok(true),
+            number => Err(Verdict::from_number(number)),
+        }
+    }
+
+    #[inline(always)]
     fn forwarded(&self, packet: &Packet) -> Result<bool, Verdict> {
         Ok(redirect::forwarded(self.ctx.as_ptr(), packet, self.skb().ifindex))
     }
@@ -189,7 +212,7 @@ impl Tc {
             (Transport::Tcp { destination, .. }, Direction::Inbound)
             | (Transport::Udp { destination, .. }, Direction::Inbound) => destination,
             (Transport::IcmpQuery { identifier, .. }, _) => identifier,
-            (Transport::Untranslatable(_), _) => return Err(-1),
+            (Transport::IcmpError | Transport::Untranslatable(_), _) => return Err(-1),
         };
         let optional = if fields.check_optional { BPF_F_MARK_MANGLED_0 as u64 } else { 0 };
         let check = transport + fields.check as usize;

@@ -100,7 +100,7 @@ impl Hook for Xdp {
             return Err(Verdict::LeftTtl);
         }
         match packet.transport {
-            Transport::Untranslatable(_) => Err(Verdict::LeftUntranslatable),
+            Transport::IcmpError | Transport::Untranslatable(_) => Err(Verdict::LeftUntranslatable),
             _ => Ok(()),
         }
     }
@@ -140,6 +140,11 @@ impl Hook for Xdp {
         // SAFETY: the helper has no precondition.
         self.action = unsafe { bpf_redirect(route.ifindex, 0) } as u32;
         Ok(())
+    }
+
+    #[inline(always)]
+    fn error(&mut self, _: &Packet, _: Direction, _: u64) -> Result<bool, Verdict> {
+        Err(Verdict::LeftUntranslatable)
     }
 
     #[inline(always)]

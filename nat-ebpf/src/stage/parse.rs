@@ -2,7 +2,8 @@
 use nat_common::{
     addr::{Ipv4, Port},
     flow::Protocol,
-    packet::{ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, Packet, Transport},
+    icmp::Kind,
+    packet::{Packet, Transport},
     tcp,
     verdict::Verdict,
 };
@@ -126,8 +127,10 @@ fn udp<F: Frame>(frame: &F, offset: usize) -> Option<Transport> {
 #[inline(always)]
 fn icmp<F: Frame>(frame: &F, offset: usize) -> Option<Transport> {
     let [kind, _, _, _, high, low, _, _]: [u8; ICMP_BYTES] = frame.load(offset)?;
-    if kind != ICMP_ECHO_REQUEST && kind != ICMP_ECHO_REPLY {
-        return Some(Transport::Untranslatable(Verdict::IcmpUnsupported));
-    }
-    Some(Transport::IcmpQuery { kind, identifier: Port::from_bytes([high, low]) })
+    Some(match Kind::of(kind) {
+        Kind::Query => Transport::IcmpQuery { kind, identifier: Port::from_bytes([high, low]) },
+        Kind::Error => Transport::IcmpError,
+        Kind::Refused => Transport::Untranslatable(Verdict::IcmpRefused),
+        Kind::Other => Transport::Untranslatable(Verdict::IcmpUnsupported),
+    })
 }

@@ -2,6 +2,7 @@
 use std::net::Ipv4Addr;
 
 use etherparse::{IpNumber, Ipv4Header, NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
+use nat_tests::lab::traffic::internet_checksum;
 
 /// An inside client.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
@@ -118,9 +119,9 @@ pub fn read(frame: &[u8]) -> View {
             (udp.source_port(), udp.destination_port(), rest, udp.checksum())
         }
         TransportSlice::Icmpv4(icmp) => {
-            let expected = icmp.header().icmp_type.calc_checksum(icmp.payload());
-            assert_eq!(icmp.header().checksum, expected, "ICMP checksum");
             let bytes = icmp.slice();
+            // The plain sum: etherparse forgets header fields that it does not know.
+            assert_eq!(internet_checksum(bytes), 0, "ICMP checksum");
             let id = u16::from_be_bytes([bytes[4], bytes[5]]);
             let mut rest = bytes.to_vec();
             rest[2..6].fill(0);

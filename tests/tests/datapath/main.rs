@@ -9,6 +9,7 @@ mod common;
 mod expiry;
 mod fields;
 mod hostile;
+mod icmp;
 mod resources;
 mod rules;
 mod tcp;
