@@ -26,6 +26,7 @@ pub mod guard;
 pub mod icmp;
 pub mod instance;
 pub mod limits;
+pub mod mss;
 pub mod packet;
 pub mod pool;
 pub mod port;

@@ -49,7 +49,9 @@ pub struct Rule {
     pub action: u8,
     /// A [`crate::pool::Pooling`].
     pub pooling: u8,
-    pub zero: [u8; 2],
+    /// What TCP segments of the rule's connections are limited to, bytes ([`crate::mss`]); 0 for no
+    /// limit.
+    pub mss: u16,
 }
 
 const _: () = assert!(size_of::<Rule>() == 12);

@@ -38,7 +38,9 @@ pub struct Session {
     pub lifetime: u8,
     /// Identity of the rule that made the session.
     pub rule: u32,
-    pub zero: u32,
+    /// As [`crate::rule::Rule::mss`], when the session was made.
+    pub mss: u16,
+    pub zero: [u8; 2],
     /// The session lives while either direction's deadline is ahead. [`DELETED`] in an outbound
     /// entry that somebody is about to remove.
     pub deadline_ns: u64,
@@ -82,7 +84,8 @@ impl Session {
             seen: 0,
             lifetime: lifetime as u8,
             rule,
-            zero: 0,
+            mss: 0,
+            zero: [0; 2],
             deadline_ns: deadline(now_ns, timeout_ns),
             refresh_ns: now_ns + REFRESH_INTERVAL_NS,
             created_ns: now_ns,

@@ -47,7 +47,7 @@ fn types_in_maps_have_no_padding() {
     no_padding!(Pool { table, count, addresses });
     no_padding!(PoolKey { generation, rule, ifindex });
     no_padding!(PrefixKey { generation, address });
-    no_padding!(Rule { id, ports, action, pooling, zero });
+    no_padding!(Rule { id, ports, action, pooling, mss });
     no_padding!(RuleCounters {
         sessions,
         routed_packets,
@@ -66,6 +66,7 @@ fn types_in_maps_have_no_padding() {
         seen,
         lifetime,
         rule,
+        mss,
         zero,
         deadline_ns,
         refresh_ns,

@@ -1,7 +1,10 @@
 //! Configuration and host → the rule table that the data path works with. Pure.
 mod coverage;
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use ipnet::Ipv4Net;
 use nat_common::{
@@ -55,6 +58,8 @@ pub struct CompiledRule {
     pub action: Action,
     pub ports: PortRange,
     pub pooling: Pooling,
+    /// What TCP segments are limited to, bytes; 0 for no limit.
+    pub mss: u16,
     /// External addresses by outside interface index.
     pub pools: Vec<(u32, External)>,
 }
@@ -76,6 +81,8 @@ pub struct Host {
     pub inside: Vec<(String, u32)>,
     /// Every address of this machine, with the index of its interface: the network `local-host`.
     pub local: Vec<(u32, Ipv4Addr)>,
+    /// Largest packets of interfaces, bytes, by index.
+    pub mtus: BTreeMap<u32, u32>,
 }
 
 /// An outside interface that is there.
@@ -110,7 +117,7 @@ pub fn compile(config: &Config, host: &Host) -> Result<(RuleTable, Vec<String>),
     let mut warnings = Vec::new();
     let mut rules = Vec::new();
     for rule in &config.rules {
-        rules.push(compile_rule(rule, config, &host.outside, &mut warnings));
+        rules.push(compile_rule(rule, config, host, &mut warnings));
     }
     let local: Vec<Ipv4Addr> = host.local.iter().map(|(_, address)| *address).collect();
     let table = RuleTable {
@@ -128,7 +135,7 @@ pub fn compile(config: &Config, host: &Host) -> Result<(RuleTable, Vec<String>),
 fn compile_rule(
     rule: &config::Rule,
     config: &Config,
-    outside: &[OutsideInterface],
+    host: &Host,
     warnings: &mut Vec<String>,
 ) -> CompiledRule {
     let name = rule.name.clone();
@@ -138,13 +145,14 @@ fn compile_rule(
             _ => Action::Drop,
         };
         let ports = PortRange { min: 0, max: 0 };
-        return CompiledRule { name, action, ports, pooling: Pooling::Paired, pools: Vec::new() };
+        let (pooling, pools) = (Pooling::Paired, Vec::new());
+        return CompiledRule { name, action, ports, pooling, mss: 0, pools };
     };
     let ports = PortRange { min: *snat.ports.start(), max: *snat.ports.end() };
     let (pooling, pools) = match &snat.source {
         config::Source::Model(model) => {
             let key = |ifindex| TableKey::new(ifindex, *model, snat.sticky, config);
-            let indexes = outside.iter().map(|interface| interface.index);
+            let indexes = host.outside.iter().map(|interface| interface.index);
             let chosen = indexes.map(|index| (index, External::Chosen(key(index))));
             (Pooling::Paired, chosen.collect())
         }
@@ -153,10 +161,30 @@ fn compile_rule(
                 config::Pooling::Paired => Pooling::Paired,
                 config::Pooling::Random => Pooling::Random,
             };
-            (pooling, listed(&name, addresses, outside, warnings))
+            (pooling, listed(&name, addresses, &host.outside, warnings))
         }
     };
-    CompiledRule { name, action: Action::Snat, ports, pooling, pools }
+    let mss = mss(snat.mss, &pools, host);
+    CompiledRule { name, action: Action::Snat, ports, pooling, mss, pools }
+}
+
+/// Bytes of IPv4 and TCP headers without options: what a packet holds beside its segment (RFC 6691).
+const HEADER_BYTES: u32 = 40;
+
+/// What the segments of a rule's connections are limited to. `auto`: what fits into a packet on every
+/// interface that they may pass: those inside, and those outside that the rule uses.
+fn mss(wanted: config::Mss, pools: &[(u32, External)], host: &Host) -> u16 {
+    match wanted {
+        config::Mss::Off => 0,
+        config::Mss::Bytes(bytes) => bytes,
+        config::Mss::Auto => {
+            let outside = pools.iter().map(|(index, _)| index);
+            let passed = outside.chain(host.inside.iter().map(|(_, index)| index));
+            let mtu = passed.filter_map(|index| host.mtus.get(index)).min();
+            let segment = mtu.map_or(0, |mtu| mtu.saturating_sub(HEADER_BYTES));
+            segment.try_into().unwrap_or(u16::MAX)
+        }
+    }
 }
 
 /// Where the addresses that a rule lists are.

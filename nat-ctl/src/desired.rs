@@ -43,6 +43,7 @@ pub fn desired(
         outside: outside(config, network),
         inside: inside.map(|link| (link.name.clone(), link.index)).collect(),
         local: local.collect(),
+        mtus: network.links.iter().map(|link| (link.index, link.mtu)).collect(),
     };
     let (table, mut warnings) = compile(config, &host)?;
     sources.add(&table.choices().collect(), network, &order(config), remembered);

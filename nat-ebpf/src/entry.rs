@@ -25,6 +25,8 @@ pub struct Translation {
     pub port: Port,
     pub header_delta: Delta,
     pub transport_delta: Delta,
+    /// What TCP segments are limited to; 0 for no limit.
+    pub mss: u16,
 }
 
 impl From<&Session> for Translation {
@@ -35,6 +37,7 @@ impl From<&Session> for Translation {
             port: session.port,
             header_delta: session.header_delta,
             transport_delta: session.transport_delta,
+            mss: session.mss,
         }
     }
 }
@@ -86,6 +89,7 @@ impl Entry {
             port: read!(self, port),
             header_delta: read!(self, header_delta),
             transport_delta: read!(self, transport_delta),
+            mss: read!(self, mss),
         }
     }
 

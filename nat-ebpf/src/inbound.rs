@@ -11,7 +11,7 @@ use crate::{
     clock,
     hook::Hook,
     stage::{
-        classify, parse,
+        classify, mss, parse,
         session::{self, Found},
     },
 };
@@ -46,7 +46,8 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     let flags = packet.tcp_flags();
     session::touch(&live, Direction::Inbound, &key, flags, hook.weight(), now_ns);
     let protocol = Protocol::from_number(packet.protocol).ok_or(Verdict::NoSession)?;
-    hook.translate(&packet, Direction::Inbound, protocol, &live.to, &route)
+    hook.translate(&packet, Direction::Inbound, protocol, &live.to, &route)?;
+    mss::clamp(hook, &packet, live.to.mss)
 }
 
 /// What becomes of a packet from outside that belongs to no session.

@@ -11,6 +11,7 @@ use crate::{
     entry::Translation,
     hook::Hook,
     stage::{
+        mss,
         open::{self, TRANSLATABLE},
         parse,
         session::{self, Found},
@@ -56,7 +57,8 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
         }
     };
     let protocol = Protocol::from_number(packet.protocol).ok_or(Verdict::ProtocolNotCovered)?;
-    hook.translate(&packet, Direction::Outbound, protocol, &to, &route)
+    hook.translate(&packet, Direction::Outbound, protocol, &to, &route)?;
+    mss::clamp(hook, &packet, to.mss)
 }
 
 /// What the rules say of a packet without a live session.

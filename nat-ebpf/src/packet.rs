@@ -56,9 +56,9 @@ pub trait Frame {
 /// The same address, of unknown origin to the compiler.
 ///
 /// LLVM would otherwise compute an address with a variable offset once for the bounds check and
-/// once for the access, and the verifier cannot tell that both are the same.
+/// once for the access, and the verifier cannot tell that both are the same. So it is with lengths.
 #[inline(always)]
-fn opaque(address: usize) -> usize {
+pub fn opaque(address: usize) -> usize {
     let mut same = address;
     // SAFETY: a move to itself. (Without any instruction the kernel refuses the line information,
     // which would have two entries for one place.)

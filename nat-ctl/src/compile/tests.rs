@@ -336,3 +336,39 @@ fn networks_that_name_their_interfaces_guard_every_source() {
     let (table, _) = compile(&parse(""), &host).unwrap();
     assert_eq!((table.settings.guarded, table.guards.len()), (0, 0));
 }
+
+/// The segment size of the first rule, with an inside interface and two outside, of which the rule
+/// uses the second.
+fn mss_of(wanted: config::Mss, inside: u32, outside: [u32; 2]) -> u16 {
+    let mut config = parse(
+        r#"
+        [[rules]]
+        name = "internet"
+        from = ["10.0.0.0/8"]
+        to = ["0.0.0.0/0"]
+        action = "snat"
+        source = { addresses = ["203.0.113.7"] }
+        "#,
+    );
+    let config::Action::Snat(snat) = &mut config.rules[0].action else { panic!("no snat rule") };
+    snat.mss = wanted;
+    let mut host = wan(&[[203, 0, 113, 7]]);
+    let idle = OutsideInterface { index: 3, name: "wan1".to_owned(), addresses: Vec::new() };
+    host.outside.insert(0, idle);
+    host.inside = vec![("lan0".to_owned(), 1)];
+    host.mtus = [(1, inside), (2, outside[1]), (3, outside[0])].into();
+    let (table, _) = compile(&config, &host).unwrap();
+    table.rules[0].mss
+}
+
+#[test]
+fn segments_are_limited_to_what_the_interfaces_of_a_rule_carry() {
+    use config::Mss;
+    assert_eq!(mss_of(Mss::Auto, 1500, [1500, 1492]), 1452, "PPPoE");
+    assert_eq!(mss_of(Mss::Auto, 1420, [1500, 1500]), 1380, "a tunnel to the clients");
+    assert_eq!(mss_of(Mss::Auto, 9000, [1280, 1500]), 1460, "not by an interface it does not use");
+    assert_eq!(mss_of(Mss::Auto, 1 << 20, [1 << 20, 1 << 20]), u16::MAX);
+    assert_eq!(mss_of(Mss::Auto, 1500, [1500, 20]), 0, "nothing that makes sense");
+    assert_eq!(mss_of(Mss::Off, 1500, [1500, 1400]), 0);
+    assert_eq!(mss_of(Mss::Bytes(1300), 1500, [1500, 1200]), 1300, "as written");
+}

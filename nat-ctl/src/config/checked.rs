@@ -129,6 +129,16 @@ pub struct Snat {
     pub on_address_removed: OnAddressRemoved,
     /// External ports (for ICMP: identifiers); never empty and never with port 0.
     pub ports: RangeInclusive<u16>,
+    pub mss: Mss,
+}
+
+/// What the TCP segments of a rule's connections are limited to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mss {
+    Off,
+    /// What fits into the packets of the interfaces.
+    Auto,
+    Bytes(u16),
 }
 
 /// Where the external address of a `snat` rule comes from.

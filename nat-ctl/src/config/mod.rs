@@ -35,8 +35,8 @@ use toml::de::DeTable;
 
 pub use checked::{
     Action, Candidates, ConfiguredAddress, Defaults, Hook, InterfaceAddresses, Interfaces, Limits,
-    Network, OnAddressRemoved, Pooling, PrivateScope, Protocol, ProtocolSet, Rule, Selector, Snat,
-    Source, SourceModel, SourceOptions, StaticRoute, TieBreak, Timeouts, Unmatched,
+    Mss, Network, OnAddressRemoved, Pooling, PrivateScope, Protocol, ProtocolSet, Rule, Selector,
+    Snat, Source, SourceModel, SourceOptions, StaticRoute, TieBreak, Timeouts, Unmatched,
 };
 pub use error::{ConfigError, Diagnostic, Place, Severity, Warning};
 pub use suggest::nearest;

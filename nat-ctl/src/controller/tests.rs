@@ -26,6 +26,7 @@ fn link(index: u32, name: &str, address: [u8; 4]) -> Link {
         name: name.to_owned(),
         ethernet: true,
         mac: [2, 0, 0, 0, 0, 1],
+        mtu: 1500,
         up: true,
         addresses: vec![Address { ip: address.into(), prefix_len: 24, flags: Default::default() }],
     }

@@ -29,6 +29,8 @@ pub struct Link {
     pub ethernet: bool,
     /// Zero where there is none.
     pub mac: [u8; 6],
+    /// The largest IP packet, bytes.
+    pub mtu: u32,
     /// Set up by the administrator (IFF_UP). Without that the kernel has no routes over it. A
     /// missing carrier takes no route away (unless `ignore_routes_with_linkdown` is set).
     pub up: bool,

@@ -68,6 +68,7 @@ pub(super) fn link(payload: &[u8]) -> Option<Link> {
                 let name = value.split(|byte| *byte == 0).next().unwrap_or_default();
                 link.name = String::from_utf8_lossy(name).into_owned();
             }
+            libc::IFLA_MTU => link.mtu = number(value).unwrap_or_default(),
             libc::IFLA_ADDRESS => link.mac = value.try_into().unwrap_or_default(),
             _ => {}
         }

@@ -6,6 +6,7 @@ use nat_common::{
     addr::Ipv4,
     flow::{Direction, Protocol},
     instance::Role,
+    mss::Lowered,
     packet::Packet,
     verdict::Verdict,
 };
@@ -57,6 +58,14 @@ pub trait Hook: Frame {
         to: &Translation,
         route: &Self::Route,
     ) -> Result<(), Verdict>;
+
+    /// Copies bytes of the frame, also those that cannot be read directly. At `to` there has to be
+    /// room for them.
+    fn copy(&self, offset: u32, to: *mut u8, bytes: u32) -> bool;
+
+    /// Writes a lower maximum segment size into the TCP options at `options` and makes up for it in
+    /// the checksum at `check`.
+    fn lower(&self, check: u32, options: u32, lowered: &Lowered) -> Option<()>;
 
     /// Translates an ICMP error with the session of the packet that it quotes. False for one that
     /// is as good as any other packet without a session.

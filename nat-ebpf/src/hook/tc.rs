@@ -4,12 +4,14 @@
 use aya_ebpf::{
     EbpfContext,
     bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC},
+    helpers::generated::bpf_skb_load_bytes,
     programs::TcContext,
 };
 use nat_common::{
     addr::Ipv4,
     flow::{Direction, Protocol},
     instance::Role,
+    mss::Lowered,
     packet::{Packet, Transport},
     rewrite::{Fields, IPV4_CHECK},
     stats,
@@ -160,6 +162,20 @@ impl Hook for Tc {
         _route: &u32,
     ) -> Result<(), Verdict> {
         self.rewrite(packet, direction, protocol, to).map_err(|_| Verdict::RewriteFailed)
+    }
+
+    #[inline(always)]
+    fn copy(&self, offset: u32, to: *mut u8, bytes: u32) -> bool {
+        // SAFETY: the caller vouches for the room.
+        unsafe { bpf_skb_load_bytes(self.ctx.as_ptr(), offset, to.cast(), bytes) == 0 }
+    }
+
+    #[inline(always)]
+    fn lower(&self, check: u32, options: u32, lowered: &Lowered) -> Option<()> {
+        let (old, new) = lowered.words();
+        let bytes = size_of::<u16>() as u64;
+        self.ctx.l4_csum_replace(check as usize, old.into(), new.into(), bytes).ok()?;
+        self.ctx.store(options as usize + usize::from(lowered.at), &lowered.new, 0).ok()
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 use aya_ebpf::{
     EbpfContext,
     bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS},
-    helpers::generated::bpf_redirect,
+    helpers::generated::{bpf_redirect, bpf_xdp_load_bytes},
     programs::XdpContext,
 };
 use nat_common::{
@@ -11,6 +11,7 @@ use nat_common::{
     checksum,
     flow::{Direction, Protocol},
     instance::Role,
+    mss::Lowered,
     packet::{Packet, Transport},
     rewrite::{Fields, IPV4_CHECK, IPV4_TTL},
     stats,
@@ -140,6 +141,19 @@ impl Hook for Xdp {
         // SAFETY: the helper has no precondition.
         self.action = unsafe { bpf_redirect(route.ifindex, 0) } as u32;
         Ok(())
+    }
+
+    #[inline(always)]
+    fn copy(&self, offset: u32, to: *mut u8, bytes: u32) -> bool {
+        // SAFETY: the caller vouches for the room.
+        unsafe { bpf_xdp_load_bytes(self.ctx.ctx, offset, to.cast(), bytes) == 0 }
+    }
+
+    #[inline(always)]
+    fn lower(&self, check: u32, options: u32, lowered: &Lowered) -> Option<()> {
+        let check = check as usize;
+        self.put(check, checksum::update(self.load(check)?, lowered.delta()))?;
+        self.put(options as usize + usize::from(lowered.at), lowered.new)
     }
 
     #[inline(always)]

@@ -93,6 +93,8 @@ pub struct Birth {
     pub rule: u32,
     pub lifetime: Lifetime,
     pub timeout_ns: u64,
+    /// As [`nat_common::rule::Rule::mss`].
+    pub mss: u16,
 }
 
 /// One request a CPU: the programs of a CPU do not interrupt each other.
@@ -218,7 +220,8 @@ fn prepare(request: &mut Request, matched: &Matched) -> Result<(), Verdict> {
     }
     let lifetime = Lifetime::initial(protocol, request.key.remote_port.number());
     let timeout_ns = classify::settings(matched.generation)?.timeout_ns(lifetime);
-    request.birth = Birth { protocol, rule: matched.rule.id, lifetime, timeout_ns };
+    let (rule, mss) = (matched.rule.id, matched.rule.mss);
+    request.birth = Birth { protocol, rule, lifetime, timeout_ns, mss };
     match external(matched.generation, matched.position, matched.rule.pooling) {
         TRANSLATABLE => {}
         verdict => return Err(Verdict::from_number(verdict)),
@@ -318,7 +321,8 @@ impl Birth {
     /// The entry stored under `key` that replaces its local endpoint by `to`.
     #[inline(always)]
     pub fn entry(&self, key: &FlowKey, to: (Ipv4, nat_common::addr::Port), now_ns: u64) -> Session {
-        let Self { protocol, rule, lifetime, timeout_ns } = *self;
-        Session::new(protocol, key, to, rule, lifetime, now_ns, timeout_ns)
+        let Self { protocol, rule, lifetime, timeout_ns, mss } = *self;
+        let session = Session::new(protocol, key, to, rule, lifetime, now_ns, timeout_ns);
+        Session { mss, ..session }
     }
 }

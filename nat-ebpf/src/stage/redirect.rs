@@ -8,6 +8,8 @@ use aya_ebpf::{
         bpf_fib_lookup as FibLookup,
     },
     helpers::generated::bpf_fib_lookup,
+    macros::map,
+    maps::PerCpuArray,
 };
 use nat_common::{addr::Ipv4, instance::Role, packet::Packet, verdict::Verdict};
 
@@ -34,10 +36,10 @@ pub fn next_hop(
     ifindex: u32,
     by: Role,
 ) -> Result<NextHop, Verdict> {
-    let mut fib = question(packet, destination, ifindex);
+    let fib = question(packet, destination, ifindex)?;
     // Makes the helper check the MTU of the way out.
     fib.__bindgen_anon_1.tot_len = packet.total_length;
-    let outcome = ask(ctx, &mut fib, 0);
+    let outcome = ask(ctx, fib, 0);
     if outcome == BPF_FIB_LKUP_RET_NO_NEIGH {
         return Err(Verdict::LeftNeighbour);
     }
@@ -64,8 +66,10 @@ pub fn forwarded(ctx: *mut c_void, packet: &Packet, ifindex: u32) -> bool {
     if !packet.destination.is_unicast() {
         return false;
     }
-    let mut fib = question(packet, packet.destination, ifindex);
-    let outcome = ask(ctx, &mut fib, BPF_FIB_LOOKUP_SKIP_NEIGH);
+    let Ok(fib) = question(packet, packet.destination, ifindex) else {
+        return false;
+    };
+    let outcome = ask(ctx, fib, BPF_FIB_LOOKUP_SKIP_NEIGH);
     // One that is too long for the next link is fragmented, if its sender allows that.
     outcome == BPF_FIB_LKUP_RET_SUCCESS || outcome == BPF_FIB_LKUP_RET_FRAG_NEEDED
 }
@@ -87,9 +91,9 @@ pub enum WayBack {
 pub fn way_back(ctx: *mut c_void, source: Ipv4, destination: Ipv4, ifindex: u32) -> WayBack {
     // By the interface of arrival only where forwarding is not on for all.
     for from in [LOOPBACK, ifindex] {
-        let mut fib = reverse_question(source, from);
+        let Ok(fib) = reverse_question(source, from) else { return WayBack::None };
         fib.__bindgen_anon_3.ipv4_src = destination.to_be32();
-        match ask(ctx, &mut fib, BPF_FIB_LOOKUP_SKIP_NEIGH) {
+        match ask(ctx, fib, BPF_FIB_LOOKUP_SKIP_NEIGH) {
             BPF_FIB_LKUP_RET_SUCCESS => return WayBack::By(fib.ifindex),
             BPF_FIB_LKUP_RET_FWD_DISABLED => {}
             _ => return WayBack::None,
@@ -101,35 +105,57 @@ pub fn way_back(ctx: *mut c_void, source: Ipv4, destination: Ipv4, ifindex: u32)
 /// Whether packets to an address can leave by an interface.
 #[inline(always)]
 pub fn reaches(ctx: *mut c_void, destination: Ipv4, ifindex: u32) -> bool {
-    let mut fib = reverse_question(destination, ifindex);
+    let Ok(fib) = reverse_question(destination, ifindex) else { return false };
     let flags = BPF_FIB_LOOKUP_SKIP_NEIGH | BPF_FIB_LOOKUP_OUTPUT;
-    ask(ctx, &mut fib, flags) == BPF_FIB_LKUP_RET_SUCCESS && fib.ifindex == ifindex
+    ask(ctx, fib, flags) == BPF_FIB_LKUP_RET_SUCCESS && fib.ifindex == ifindex
 }
 
 #[inline(always)]
-fn reverse_question(destination: Ipv4, ifindex: u32) -> FibLookup {
-    // SAFETY: plain integers, for which zero is a value.
-    let mut fib: FibLookup = unsafe { mem::zeroed() };
-    fib.family = AF_INET;
+fn reverse_question(
+    destination: Ipv4,
+    ifindex: u32,
+) -> Result<&'static mut FibLookup, Verdict> {
+    let fib = blank()?;
     fib.ifindex = ifindex;
     fib.__bindgen_anon_4.ipv4_dst = destination.to_be32();
-    fib
+    Ok(fib)
 }
 
 /// LOOPBACK_IFINDEX of include/net/flow.h: the same in every network namespace.
 const LOOPBACK: u32 = 1;
 
 #[inline(always)]
-fn question(packet: &Packet, destination: Ipv4, ifindex: u32) -> FibLookup {
-    // SAFETY: plain integers, for which zero is a value.
-    let mut fib: FibLookup = unsafe { mem::zeroed() };
-    fib.family = AF_INET;
+fn question(
+    packet: &Packet,
+    destination: Ipv4,
+    ifindex: u32,
+) -> Result<&'static mut FibLookup, Verdict> {
+    let fib = blank()?;
     fib.l4_protocol = packet.protocol;
     fib.__bindgen_anon_2.tos = packet.tos;
     fib.ifindex = ifindex;
     fib.__bindgen_anon_3.ipv4_src = packet.source.to_be32();
     fib.__bindgen_anon_4.ipv4_dst = destination.to_be32();
-    fib
+    Ok(fib)
+}
+
+/// One question a CPU, which would be an eighth of the stack: the programs of a CPU do not interrupt
+/// each other.
+#[map]
+static QUESTION: PerCpuArray<FibLookup> = PerCpuArray::with_max_entries(1, 0);
+
+/// This CPU's question, with nothing in it but the family.
+#[inline(always)]
+fn blank() -> Result<&'static mut FibLookup, Verdict> {
+    let fib = QUESTION.get_ptr_mut(0).ok_or(Verdict::NotConfigured)?;
+    // SAFETY: this CPU's own copy, of which there is one reference at a time; plain integers, for
+    // which zero is a value.
+    let fib = unsafe {
+        fib.write(mem::zeroed());
+        &mut *fib
+    };
+    fib.family = AF_INET;
+    Ok(fib)
 }
 
 #[inline(always)]

@@ -161,8 +161,19 @@ impl Bench {
 
     /// Puts rules in force, with the choices of every source model that they name.
     pub fn apply_with(&mut self, rules: &str, choices: Vec<(Ipv4Net, Choice)>) {
+        self.apply_changed(rules, choices, |_| {});
+    }
+
+    /// The same with a configuration that differs from its text.
+    pub fn apply_changed(
+        &mut self,
+        rules: &str,
+        choices: Vec<(Ipv4Net, Choice)>,
+        change: impl FnOnce(&mut Config),
+    ) {
         let text = format!("[interfaces]\ninside = [\"lan0\"]\noutside = [\"wan0\"]\n{rules}");
-        let config = Config::parse(&text, "test.toml").unwrap();
+        let mut config = Config::parse(&text, "test.toml").unwrap();
+        change(&mut config);
         let outside = OutsideInterface {
             index: self.devices.1,
             name: "wan0".to_owned(),
@@ -173,6 +184,7 @@ impl Bench {
             outside: vec![outside],
             inside: vec![("lan0".to_owned(), lan)],
             local: vec![(lan, INSIDE), (wan, EXTERNAL), (wan, EXTERNAL2)],
+            mtus: [(lan, 1500), (wan, 1400)].into(),
         };
         let (table, _) = compile(&config, &host).unwrap();
         let config = ConfigText { name: "test.toml".to_owned(), text };

@@ -440,7 +440,7 @@ fn hostile_errors_leave_right_or_not_at_all() {
         prop_oneof![1 => 0..80_usize, 1 => Just(80)],
         proptest::bool::ANY,
     );
-    let mut runner = TestRunner::new(Config { cases: 4000, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: 1500, ..Config::default() });
     let result = runner.run(&errors, |(flow, kind, code, rest, changes, cut, right)| {
         let flow = &flows[flow].1;
         for (hook, from, to, packet) in [

@@ -10,6 +10,7 @@ mod expiry;
 mod fields;
 mod hostile;
 mod icmp;
+mod mss;
 mod resources;
 mod rules;
 mod tcp;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{GOOD, accept, good_and, good_with};
 use crate::config::{
-    Action, Config, Defaults, Hook, Interfaces, Limits, OnAddressRemoved, Pooling, Protocol,
+    Action, Config, Defaults, Hook, Interfaces, Limits, Mss, OnAddressRemoved, Pooling, Protocol,
     ProtocolSet, Selector, Snat, Source, SourceModel, SourceOptions, StaticRoute, Timeouts,
     Unmatched,
 };
@@ -202,6 +202,7 @@ fn the_sample() {
         sticky: false,
         on_address_removed: OnAddressRemoved::Drain,
         ports: 1024..=65535,
+        mss: Mss::Off,
     };
     assert_eq!(web.action, Action::Snat(Snat { source: listed, ..by_default.clone() }));
     assert_eq!(internet.action, Action::Snat(by_default));

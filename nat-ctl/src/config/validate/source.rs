@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::prefix::parse_external_address;
 use crate::config::ADDRESSES_MAX;
-use crate::config::checked::{Snat, Source};
+use crate::config::checked::{Mss, Snat, Source};
 use crate::config::document::Span;
 use crate::config::model::{self, List, PortsText, RuleTable, SourceTable};
 use crate::config::report::Report;
@@ -45,7 +45,7 @@ pub(super) fn resolve(label: &str, rule: &RuleTable, report: &mut Report<'_>) ->
         .on_address_removed
         .as_ref()
         .map_or(Snat::ON_ADDRESS_REMOVED_DEFAULT, |written| *written.get_ref());
-    Some(Snat { source, sticky, on_address_removed, ports })
+    Some(Snat { source, sticky, on_address_removed, ports, mss: Mss::Off })
 }
 
 fn resolve_addresses(

@@ -150,7 +150,7 @@ fn write(
             ports: rule.ports,
             action: rule.action as u8,
             pooling: rule.pooling as u8,
-            zero: [0; 2],
+            mss: rule.mss,
         };
         maps.rules.set(slot(generation) * RULES_MAX + position as u32, entry, 0)?;
         for (ifindex, external) in &rule.pools {

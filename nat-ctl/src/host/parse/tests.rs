@@ -27,6 +27,7 @@ fn a_link() {
     message.attributes = vec![
         LinkAttribute::IfName("wan0".to_owned()),
         LinkAttribute::Other(DefaultNla::new(4000, vec![1, 2, 3])),
+        LinkAttribute::Mtu(1492),
         LinkAttribute::Address(vec![2, 0, 0, 0, 0, 9]),
     ];
     let expected = Link {
@@ -34,6 +35,7 @@ fn a_link() {
         name: "wan0".to_owned(),
         ethernet: true,
         mac: [2, 0, 0, 0, 0, 9],
+        mtu: 1492,
         up: true,
         addresses: Vec::new(),
     };
