@@ -6,6 +6,7 @@ mod address;
 mod adoption;
 mod gateway;
 mod host_changes;
+mod icmp;
 mod lifecycle;
 mod neighbours;
 mod refusals;
