@@ -5,7 +5,7 @@ use super::{
     Model, Outcome, Sent, early,
     flow::Flow,
     outbound::leave_unusual,
-    packet::{self, Packet},
+    packet::{self, Content, Packet},
     rewrite,
     rules::{Action, Ruling},
 };
@@ -22,6 +22,14 @@ impl Model {
         let packet = packet::read(sent.frame)?;
         if early(sent.hook) {
             leave_unusual(&self.host, sent.frame, &packet)?;
+        }
+        if packet.content == Content::Other(Verdict::IcmpRefused) {
+            return Err(Verdict::IcmpRefused);
+        }
+        if packet.content == Content::Error
+            && let Some(outcome) = self.error(sent, &packet, Direction::Inbound)?
+        {
+            return Ok(outcome);
         }
         let Some(flow) = self.owner(&packet) else {
             return Err(self.without_session_in(sent, &packet));

@@ -17,11 +17,13 @@
 //! | `sessions` | all of them, and what they claim |
 //! | `outbound`, `inbound` | a packet's way |
 //! | `opening` | the choice of an external endpoint, judged |
+//! | `error` | ICMP errors |
 //! | `rewrite`, `checksum` | the frame that leaves |
 //! | `counters` | what has been counted |
 
 pub mod checksum;
 pub mod counters;
+mod error;
 pub mod flow;
 pub mod host;
 mod inbound;

@@ -22,6 +22,12 @@ impl Model {
 
     fn way_out(&mut self, sent: Sent<'_>) -> Result<Expected, Verdict> {
         let packet = packet::read(sent.frame)?;
+        if !early(sent.hook)
+            && packet.content == Content::Error
+            && let Some(outcome) = self.error(sent, &packet, Direction::Outbound)?
+        {
+            return Ok(Expected::Certain(outcome));
+        }
         let flow = packet.outbound_flow();
         let hop = self.early_out(sent, &packet, flow.ok())?;
         let Some(flow) = flow.ok().filter(|flow| self.lives(flow)) else {
@@ -159,7 +165,7 @@ pub(super) fn leave_unusual(host: &Host, frame: &[u8], packet: &Packet) -> Resul
         return Err(Verdict::LeftTtl);
     }
     match packet.content {
-        Content::Other(_) => Err(Verdict::LeftUntranslatable),
+        Content::Error | Content::Other(_) => Err(Verdict::LeftUntranslatable),
         _ => Ok(()),
     }
 }

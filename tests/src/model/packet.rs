@@ -52,6 +52,8 @@ pub enum Content {
     EchoReply {
         identifier: u16,
     },
+    /// An ICMP error, translated by what it quotes.
+    Error,
     /// Nothing that can be translated.
     Other(Verdict),
 }
@@ -110,6 +112,8 @@ fn content(payload: &[u8], protocol: u8) -> Content {
         Some(Protocol::Icmp) => match byte(0) {
             8 => Content::EchoRequest { identifier: at(4) },
             0 => Content::EchoReply { identifier: at(4) },
+            3 | 11 | 12 => Content::Error,
+            4 | 5 => Content::Other(Verdict::IcmpRefused),
             _ => Content::Other(Verdict::IcmpUnsupported),
         },
     }
@@ -123,6 +127,7 @@ impl Packet {
             Content::Udp { source, destination } => (Protocol::Udp, source, destination),
             Content::EchoRequest { identifier } => (Protocol::Icmp, identifier, 0),
             Content::EchoReply { .. } => return Err(Verdict::IcmpUnsupported),
+            Content::Error => return Err(Verdict::IcmpErrorNoSession),
             Content::Other(verdict) => return Err(verdict),
         };
         let (local, remote) = ((self.source, local), (self.destination, remote));
@@ -136,7 +141,7 @@ impl Packet {
             Content::Tcp { source, destination, .. } => (Protocol::Tcp, destination, source),
             Content::Udp { source, destination } => (Protocol::Udp, destination, source),
             Content::EchoReply { identifier } => (Protocol::Icmp, identifier, 0),
-            Content::EchoRequest { .. } | Content::Other(_) => return None,
+            Content::EchoRequest { .. } | Content::Error | Content::Other(_) => return None,
         };
         let (local, remote) = ((self.destination, local), (self.source, remote));
         Some(Flow { protocol, local, remote })

@@ -61,13 +61,13 @@ fn translated(
 }
 
 /// Brings the checksum at `field` in line with the changed frame.
-fn mend(old: &[u8], new: &mut [u8], field: usize, right: impl Fn(&[u8]) -> u16) {
+pub(super) fn mend(old: &[u8], new: &mut [u8], field: usize, right: impl Fn(&[u8]) -> u16) {
     let stored = u16_at(old, field).unwrap_or(0);
     let check = carried_over(stored, right(old), right(new));
     put(new, field, &check.to_be_bytes());
 }
 
-fn right_ipv4(frame: &[u8], packet: &Packet) -> u16 {
+pub(super) fn right_ipv4(frame: &[u8], packet: &Packet) -> u16 {
     let header = frame.get(IPV4..packet.transport).unwrap_or_default();
     let stored = u16_at(header, 10).unwrap_or(0);
     complement(sum(header) - u64::from(stored))
@@ -85,7 +85,7 @@ fn right_transport(frame: &[u8], packet: &Packet, field: usize) -> u16 {
     complement(total)
 }
 
-fn put(frame: &mut [u8], offset: usize, bytes: &[u8]) {
+pub(super) fn put(frame: &mut [u8], offset: usize, bytes: &[u8]) {
     if let Some(field) = frame.get_mut(offset..offset + bytes.len()) {
         field.copy_from_slice(bytes);
     }

@@ -82,7 +82,7 @@ fn ports(content: Content) -> (u16, u16) {
         }
         Content::EchoRequest { identifier } => (identifier, 0),
         Content::EchoReply { identifier } => (0, identifier),
-        Content::Other(_) => (0, 0),
+        Content::Error | Content::Other(_) => (0, 0),
     }
 }
 
@@ -116,6 +116,7 @@ pub fn show(frame: &[u8]) -> String {
         Content::Udp { .. } => "udp".to_owned(),
         Content::EchoRequest { .. } => "echo".to_owned(),
         Content::EchoReply { .. } => "echo reply".to_owned(),
+        Content::Error => "icmp error".to_owned(),
         Content::Other(verdict) => format!("protocol {} ({})", packet.protocol, verdict.name()),
     };
     let end = |address: Ipv4Addr, port: u16| format!("{address}:{port}");

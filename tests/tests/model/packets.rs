@@ -20,14 +20,24 @@ use super::{
 impl Generator {
     pub(super) fn packet(&mut self) -> Step {
         let known = self.some_known();
+        let mut quoted = None;
         let (inbound, mut plan) = match (self.choice.below(100), known) {
-            (0..30, Some((flow, _))) => (false, self.more(flow)),
-            (30..62, Some((flow, external))) => (true, self.reply(flow, external)),
+            (0..10, Some((flow, external))) => {
+                let inbound = self.choice.one_in(2);
+                let (plan, packet) = self.error(flow, external, inbound);
+                quoted = Some(packet);
+                (inbound, plan)
+            }
+            (10..34, Some((flow, _))) => (false, self.more(flow)),
+            (34..62, Some((flow, external))) => (true, self.reply(flow, external)),
             (62..70, _) => (true, self.unsolicited()),
             (70..73, _) => (false, self.stray()),
             _ => (false, self.fresh()),
         };
         self.dress(&mut plan);
+        if let Some(packet) = quoted {
+            plan.payload = packet;
+        }
         let mut frame = plan.build();
         self.mangle(&mut frame);
         let early = match self.kind {
@@ -86,6 +96,51 @@ impl Generator {
             Protocol::Udp => Transport::Udp { from: remote.1, to: port },
         };
         Plan::new(remote.0, address, transport)
+    }
+
+    /// An error about a packet of a session, as the error's sender saw it; and what it quotes.
+    fn error(&mut self, flow: Flow, external: Endpoint, inbound: bool) -> (Plan, Vec<u8>) {
+        let mut packet = if inbound {
+            self.more(flow.with_local(external))
+        } else {
+            self.reply(flow, flow.local)
+        };
+        if self.choice.one_in(20) {
+            packet.transport = self.any_transport();
+        }
+        self.dress(&mut packet);
+        let mut quoted = packet.build().split_off(14);
+        let keep = match self.choice.below(8) {
+            0 => self.choice.below(60) as usize,
+            1..4 => 28,
+            _ => 28 + self.choice.below(600) as usize,
+        };
+        quoted.truncate(keep);
+        if self.choice.one_in(20) && !quoted.is_empty() {
+            let at = self.choice.below(quoted.len() as u64) as usize;
+            quoted[at] ^= 1 << self.choice.below(8);
+        }
+        // The length field of RFC 4884 stands where an echo has its identifier.
+        let identifier = match self.choice.below(12) {
+            0 => self.choice.below(40) as u16,
+            1 => {
+                quoted.resize(140, 0);
+                32
+            }
+            _ => 0,
+        };
+        let kind = self.choice.of(&[3, 3, 3, 3, 11, 11, 12, 4, 5]);
+        let mut to = packet.source;
+        if self.choice.one_in(20) {
+            to = self.choice.of(&SERVERS);
+        }
+        let senders: &[Ipv4Addr] = if inbound { &SERVERS } else { &CLIENTS };
+        let mut from = self.choice.of(senders);
+        // The gateway's own stack.
+        if !inbound && self.choice.one_in(4) {
+            from = EXTERNAL;
+        }
+        (Plan::new(from, to, Transport::Icmp { kind, identifier }), quoted)
     }
 
     /// From outside to wherever.
