@@ -111,10 +111,7 @@ pub fn reaches(ctx: *mut c_void, destination: Ipv4, ifindex: u32) -> bool {
 }
 
 #[inline(always)]
-fn reverse_question(
-    destination: Ipv4,
-    ifindex: u32,
-) -> Result<&'static mut FibLookup, Verdict> {
+fn reverse_question(destination: Ipv4, ifindex: u32) -> Result<&'static mut FibLookup, Verdict> {
     let fib = blank()?;
     fib.ifindex = ifindex;
     fib.__bindgen_anon_4.ipv4_dst = destination.to_be32();
