@@ -21,6 +21,7 @@
 
 pub mod addr;
 pub mod checksum;
+pub mod cooldown;
 pub mod flow;
 pub mod guard;
 pub mod icmp;
@@ -54,6 +55,7 @@ macro_rules! pod {
 #[cfg(feature = "user")]
 pod!(
     addr::Ipv4,
+    cooldown::Cooldown,
     flow::FlowKey,
     guard::Guard,
     guard::LocalKey,

@@ -45,6 +45,12 @@ pub const SWEEP_SESSIONS_MAX: u32 = 64;
 /// Deadlines are this much later than configured, never earlier.
 pub const REFRESH_INTERVAL_NS: u64 = 1_000_000_000;
 
+/// Longest cooldown: that of Microsoft TMG's CooldownForLocalSourcePortReuseTime, 27.8 hours.
+pub const COOLDOWN_MAX_MS: u64 = 100_000_000;
+
+/// The same in nanoseconds. Whatever ended longer ago is free under any settings.
+pub const COOLDOWN_MAX_NS: u64 = COOLDOWN_MAX_MS * 1_000_000;
+
 /// Bytes of the configuration in force that one map entry holds.
 pub const CONFIG_CHUNK_BYTES: usize = 4096;
 

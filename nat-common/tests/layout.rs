@@ -1,6 +1,7 @@
 //! The types in the maps have no padding: both sides of the kernel copy them as plain bytes, and a
 //! map key with bytes that nobody sets would be another key each time.
 use nat_common::{
+    cooldown::Cooldown,
     flow::FlowKey,
     guard::{Guard, LocalKey},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
@@ -32,6 +33,7 @@ fn types_in_maps_have_no_padding() {
     no_padding!(ChoiceKey { table, destination });
     no_padding!(ConfigInfo { bytes, name });
     no_padding!(Control { generation, zero });
+    no_padding!(Cooldown { wait_ns, enabled, scope, pressure_reuse, zero });
     no_padding!(Counter { packets, bytes });
     no_padding!(Instance {
         netns_device,

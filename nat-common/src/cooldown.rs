@@ -1,0 +1,199 @@
+//! How long an external tuple rests after its session has ended.
+//!
+//! A server that closed first keeps its side of a connection in TIME_WAIT and may refuse, or
+//! mistake for the old one, a new connection from the same external endpoint (RFC 9293 section
+//! 3.6.1). RFC 6888 REQ-8 asks for such a rest, and that its length can be set.
+//!
+//! Of an ended session only the time and the [`Reason`] of its end are stored, never a time of
+//! release: so new settings hold at once for tuples that are resting already.
+//!
+//! All times are nanoseconds. Those of the data path's clock are signed numbers in two's
+//! complement, because a session may have ended before this boot: compare two of them by
+//! [`elapsed_ns`], not by `<`. No number means "never": that is the caller's to tell apart.
+use crate::{flow::Protocol, limits::COOLDOWN_MAX_NS, tcp};
+
+/// Why a session ended, as far as the far end's memory of it depends on that.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// TCP, closed by both sides; or established and then silent for too long: the server may
+    /// still hold it.
+    Fin = 0,
+    /// TCP, reset.
+    Rst = 1,
+    /// TCP, an opening that the server did not answer.
+    HalfOpen = 2,
+    /// UDP and ICMP, which end by silence alone.
+    UdpIcmp = 3,
+}
+
+impl Reason {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+
+    /// The reason of a stored number; unknown numbers give the one with the longest wait by
+    /// default.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Rst,
+            2 => Self::HalfOpen,
+            3 => Self::UdpIcmp,
+            _ => Self::Fin,
+        }
+    }
+
+    /// The name used in output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fin => "fin",
+            Self::Rst => "rst",
+            Self::HalfOpen => "half-open",
+            Self::UdpIcmp => "udp-icmp",
+        }
+    }
+
+    /// Why a session ended whose two sides have sent these events
+    /// ([`Session::seen`](crate::session::Session::seen)). Which side is which does not matter.
+    ///
+    /// A reset after both FINs does not shorten the wait: a server that heeds RFC 1337 stays in
+    /// TIME_WAIT.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(protocol: Protocol, one: tcp::Flags, other: tcp::Flags) -> Self {
+        match protocol {
+            Protocol::Udp | Protocol::Icmp => Self::UdpIcmp,
+            Protocol::Tcp => {
+                let closed = one.has(tcp::Flags::FIN) && other.has(tcp::Flags::FIN);
+                match tcp::state(one, other) {
+                    tcp::State::Opening => Self::HalfOpen,
+                    tcp::State::Closing if !closed => Self::Rst,
+                    tcp::State::Closing | tcp::State::Established => Self::Fin,
+                }
+            }
+        }
+    }
+}
+
+/// What of an ended session's tuple rests.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// The external endpoint toward the same remote endpoint.
+    Destination = 0,
+    /// The external endpoint toward everybody.
+    Port = 1,
+}
+
+impl Scope {
+    /// The scope of a stored number; unknown numbers give the one that rests more.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::Destination,
+            _ => Self::Port,
+        }
+    }
+}
+
+/// The settings, as the data path reads them.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cooldown {
+    /// How long a tuple rests, by [`Reason`]; 0 is not at all. At most [`COOLDOWN_MAX_NS`].
+    pub wait_ns: [u64; Reason::COUNT],
+    /// 0: nothing rests. 1: tuples rest.
+    pub enabled: u8,
+    /// A [`Scope`].
+    pub scope: u8,
+    /// Whether the oldest resting port is taken when nothing else is free and the new SYN cannot
+    /// be mistaken for the old connection (RFC 6191). 0 or 1.
+    pub pressure_reuse: u8,
+    pub zero: [u8; 5],
+}
+
+const _: () = assert!(size_of::<Cooldown>() == 40);
+
+impl Cooldown {
+    /// How long a tuple rests after a session that ended for this reason; 0 is not at all.
+    #[inline(always)]
+    #[must_use]
+    pub const fn wait_ns(&self, reason: Reason) -> u64 {
+        if self.enabled == 0 { 0 } else { self.wait_ns[reason as usize] }
+    }
+
+    /// How much longer a tuple rests whose session ended at `closed_ns`; 0 when it is free. By
+    /// these settings it is free at `now_ns` plus this, and not a nanosecond earlier.
+    #[inline(always)]
+    #[must_use]
+    pub const fn remaining_ns(&self, closed_ns: u64, reason: Reason, now_ns: u64) -> u64 {
+        let wait_ns = self.wait_ns(reason);
+        let elapsed_ns = elapsed_ns(closed_ns, now_ns);
+        if wait_ns == 0 {
+            0
+        } else if elapsed_ns < 0 {
+            wait_ns.saturating_add(elapsed_ns.unsigned_abs())
+        } else {
+            wait_ns.saturating_sub(elapsed_ns as u64)
+        }
+    }
+
+    /// Whether the tuple of a session that ended at `closed_ns` may be used again.
+    #[inline(always)]
+    #[must_use]
+    pub const fn reusable(&self, closed_ns: u64, reason: Reason, now_ns: u64) -> bool {
+        self.remaining_ns(closed_ns, reason, now_ns) == 0
+    }
+}
+
+/// Time since a session's end; negative where that is still ahead, as it can be for a moment when
+/// another CPU has read the clock.
+#[inline(always)]
+#[must_use]
+pub const fn elapsed_ns(closed_ns: u64, now_ns: u64) -> i64 {
+    now_ns.wrapping_sub(closed_ns) as i64
+}
+
+/// The data path's clock and the wall clock, read at one moment: what translates between the close
+/// times in the maps and those in a file that outlives a boot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Clocks {
+    /// The data path's clock.
+    pub monotonic_ns: u64,
+    /// Since 1970 in UTC.
+    pub wall_ns: u64,
+}
+
+impl Clocks {
+    /// A close time by the wall clock.
+    #[must_use]
+    pub const fn to_wall(self, closed_ns: u64) -> u64 {
+        let elapsed_ns = elapsed_ns(closed_ns, self.monotonic_ns);
+        if elapsed_ns < 0 {
+            self.wall_ns.saturating_add(elapsed_ns.unsigned_abs())
+        } else {
+            // Nearer than the truth where the wall clock has not been set: never too early.
+            self.wall_ns.saturating_sub(elapsed_ns as u64)
+        }
+    }
+
+    /// A close time by the data path's clock of this boot: never earlier than the wall clock says
+    /// that it was, and never ahead. One that lies ahead, because the wall clock was set back since
+    /// or is not set yet, counts as now: the tuple rests for its whole time once more. One longer
+    /// ago than anything rests counts as that long ago.
+    ///
+    /// A wall clock that was set forward since releases tuples too early by as much: nobody can
+    /// tell that from a long time without power.
+    #[must_use]
+    pub const fn from_wall(self, closed_wall_ns: u64) -> u64 {
+        let elapsed_ns = self.wall_ns.saturating_sub(closed_wall_ns);
+        let elapsed_ns = if elapsed_ns < COOLDOWN_MAX_NS { elapsed_ns } else { COOLDOWN_MAX_NS };
+        self.monotonic_ns.wrapping_sub(elapsed_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests;
