@@ -26,6 +26,7 @@ pub mod flow;
 pub mod guard;
 pub mod icmp;
 pub mod instance;
+pub mod limit;
 pub mod limits;
 pub mod mss;
 pub mod packet;
@@ -64,6 +65,9 @@ pod!(
     instance::Instance,
     instance::Interface,
     instance::RuleName,
+    limit::Bucket,
+    limit::ClientLimits,
+    limit::Counts,
     pool::Pool,
     pool::PoolKey,
     rule::PrefixKey,

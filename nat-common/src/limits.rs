@@ -51,6 +51,10 @@ pub const COOLDOWN_MAX_MS: u64 = 100_000_000;
 /// The same in nanoseconds. Whatever ended longer ago is free under any settings.
 pub const COOLDOWN_MAX_NS: u64 = COOLDOWN_MAX_MS * 1_000_000;
 
+/// Most new sessions in a second that one client can be allowed: a fraction of the bucket's
+/// millisecond counts as far. More than one machine opens, for practical purposes no limit.
+pub const NEW_PER_SECOND_MAX: u32 = 1_000_000;
+
 /// Bytes of the configuration in force that one map entry holds.
 pub const CONFIG_CHUNK_BYTES: usize = 4096;
 

@@ -5,6 +5,7 @@ use nat_common::{
     flow::FlowKey,
     guard::{Guard, LocalKey},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
+    limit::{Bucket, ClientLimits, Counts},
     pool::{Pool, PoolKey},
     rule::{PrefixKey, Rule, RuleBits},
     session::Session,
@@ -31,6 +32,7 @@ macro_rules! no_padding {
 fn types_in_maps_have_no_padding() {
     no_padding!(Choice { address, verdict, zero });
     no_padding!(ChoiceKey { table, destination });
+    no_padding!(ClientLimits { sessions, half_open, new_per_second, zero });
     no_padding!(ConfigInfo { bytes, name });
     no_padding!(Control { generation, zero });
     no_padding!(Cooldown { wait_ns, enabled, scope, pressure_reuse, zero });
@@ -83,6 +85,7 @@ fn types_in_maps_have_no_padding() {
 #[test]
 fn the_other_sizes_are_those_of_their_contents() {
     assert_eq!(size_of::<FlowKey>(), 4 + 4 + 2 + 2 + 1 + 3);
+    assert_eq!((size_of::<Bucket>(), size_of::<Counts>()), (8, 8));
     assert_eq!(size_of::<ConfigChunk>(), 4096);
     assert_eq!(size_of::<RuleBits>(), 128);
     assert_eq!(size_of::<RuleName>(), 64);
