@@ -1,6 +1,7 @@
 //! What another configuration changes, for people and for programs. Pure.
 mod rules;
 mod settings;
+mod snat;
 
 use std::fmt;
 
@@ -84,8 +85,8 @@ pub struct Field {
     pub new: Option<String>,
 }
 
-/// The key whose value is the size of maps, which cannot be changed while they are in use.
-const MAX_SESSIONS: &str = "limits.max_sessions";
+/// Keys whose values are sizes of maps, which cannot be changed while they are in use.
+const SIZES: [&str; 2] = ["limits.max_sessions", "cooldown.max_cooling"];
 
 impl Plan {
     /// What it takes to get from one configuration to another.
@@ -107,7 +108,8 @@ impl Plan {
         rules::rules(old, new, moved, &mut changes);
         settings::static_routes(old, new, &mut changes);
         settings::others(old, new, &mut changes);
-        let live = |what: &What| !matches!(what, What::Setting(field) if field.key == MAX_SESSIONS);
+        let sizes = |field: &Field| SIZES.contains(&field.key.as_str());
+        let live = |what: &What| !matches!(what, What::Setting(field) if sizes(field));
         let changes = changes.into_iter().map(|what| Change { live: live(&what), what });
         Self { changes: changes.collect() }
     }

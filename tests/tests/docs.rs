@@ -9,11 +9,12 @@ use std::{
 
 use nat_common::verdict::Verdict;
 use nat_ctl::config::{
-    Action, Config, Defaults, Interfaces, Limits, Snat, SourceOptions, StaticRoute, Timeouts,
+    Action, Config, Cooldown, Defaults, Interfaces, Limits, Snat, SourceOptions, StaticRoute,
+    Timeouts,
 };
 use nat_tests::lab::nat_ctl::find_binary;
 
-/// The heading of docs/config.md before which keys are in force, and after which they are not.
+/// The heading of docs/config.md after which the keys that are refused are listed.
 const NOT_YET: &str = "## Known, not available yet";
 
 fn root() -> PathBuf {
@@ -62,6 +63,7 @@ fn the_full_sample_shows_the_defaults() {
     let text = read("docs/config.md");
     let config = Config::parse(blocks(&text, "toml")[0], "docs/config.md").unwrap();
     assert_eq!(config.timeouts, Timeouts::default());
+    assert_eq!(config.cooldown, Cooldown::default());
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.defaults, Defaults::default());
     assert_eq!(config.interfaces.hook, Interfaces::HOOK_DEFAULT);
@@ -71,34 +73,66 @@ fn the_full_sample_shows_the_defaults() {
     let Action::Snat(snat) = &internet.action else { panic!("{internet:?}") };
     assert_eq!((&snat.source, &snat.ports), (&Snat::SOURCE_DEFAULT, &Snat::PORTS_DEFAULT));
     assert_eq!(snat.on_address_removed, Snat::ON_ADDRESS_REMOVED_DEFAULT);
-    assert!(!snat.sticky);
+    assert_eq!((snat.mapping, snat.filtering), (Snat::MAPPING_DEFAULT, Snat::FILTERING_DEFAULT));
+    assert_eq!((snat.exclude_ports.as_slice(), snat.mss), (&[][..], Snat::MSS_DEFAULT));
+    assert!(!snat.sticky && !snat.spill);
 }
 
-/// The keys of the model and whether they are available, by its source: its types are private.
-fn keys() -> Vec<(String, bool)> {
+/// The keys of the model, by its source: its types are private.
+fn keys() -> Vec<String> {
     let source = read("nat-ctl/src/config/model.rs");
     let fields = source.lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(": "));
-    fields
-        .filter(|(key, _)| !key.contains(' '))
-        .map(|(key, kind)| (key.to_owned(), kind != "NotYet,"))
-        .collect()
+    fields.map(|(key, _)| key.to_owned()).filter(|key| !key.contains(' ')).collect()
+}
+
+/// The keys that are refused, by the source of the list: `mss`, `log`.
+fn not_yet() -> Vec<String> {
+    let source = read("nat-ctl/src/config/unavailable.rs");
+    let entries =
+        source.lines().filter_map(|line| line.strip_prefix("    key(\"")?.split_once(", \""));
+    let keys = entries.filter_map(|(_, rest)| rest.split_once('"')).map(|(key, _)| key);
+    keys.map(|key| key.trim_matches(['[', ']']).to_owned()).collect()
+}
+
+/// Whether a text names a key, or the section that it is.
+fn says(text: &str, key: &str) -> bool {
+    let forms = [format!("`{key}`"), format!("`[{key}]`"), format!("`[[{key}]]`")];
+    forms.iter().any(|form| text.contains(form.as_str()))
 }
 
 #[test]
 fn every_key_is_documented_where_it_belongs() {
     let text = read("docs/config.md");
-    let (in_force, not_yet) = text.split_once(NOT_YET).unwrap();
-    let keys = keys();
+    let (in_force, listed) = text.split_once(NOT_YET).unwrap();
+    let (keys, not_yet) = (keys(), not_yet());
     assert!(keys.len() > 30, "{keys:?}");
-    let says = |text: &str, key: &str| {
-        [format!("`{key}`"), format!("`[{key}]`"), format!("`[[{key}]]`")]
-            .iter()
-            .any(|form| text.contains(form.as_str()))
-    };
-    for (key, available) in keys {
-        let place = if available { in_force } else { not_yet };
-        assert!(says(place, &key), "docs/config.md: `{key}`, available: {available}");
+    for key in &not_yet {
+        assert!(keys.contains(key), "nat-ctl/src/config/unavailable.rs: `{key}` is no key");
     }
+    for key in &keys {
+        let available = !not_yet.contains(key);
+        let place = if available { in_force } else { listed };
+        assert!(says(place, key), "docs/config.md: `{key}`, available: {available}");
+    }
+    let stale = keys.iter().filter(|key| listed.contains(&format!("`{key}`")));
+    let stale: Vec<&String> = stale.filter(|key| !not_yet.contains(key)).collect();
+    assert!(stale.is_empty(), "docs/config.md, \"{NOT_YET}\": {stale:?} are available");
+}
+
+/// A row for a key that is refused says so, and no other row does.
+#[test]
+fn rows_of_keys_that_are_not_available_are_marked() {
+    let text = read("docs/config.md");
+    let (not_yet, mut marked) = (not_yet(), 0);
+    for row in text.lines().filter_map(|line| line.strip_prefix("| `")) {
+        let (key, rest) = row.split_once('`').unwrap();
+        let is_marked = rest.starts_with(" (not yet) |");
+        assert_eq!(is_marked, not_yet.iter().any(|one| one == key), "docs/config.md: row `{key}`");
+        marked += usize::from(is_marked);
+    }
+    // All but those of whose sections nothing is known.
+    let sections = ["listen", "log"].into_iter().filter(|one| not_yet.iter().any(|key| key == one));
+    assert_eq!(marked + sections.count(), not_yet.len(), "docs/config.md: a row for each key");
 }
 
 /// What `nat-ctl ARGUMENTS --help` prints.

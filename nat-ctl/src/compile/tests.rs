@@ -203,6 +203,8 @@ fn the_limits_of_the_file_are_those_of_the_maps() {
     use nat_common::limits;
     assert_eq!(config::RULES_MAX, limits::RULES_MAX as usize);
     assert_eq!(config::ADDRESSES_MAX, limits::POOL_ADDRESSES_MAX as usize);
+    assert_eq!(u64::from(config::COOLDOWN_MS_MAX), limits::COOLDOWN_MAX_MS);
+    assert_eq!(config::NEW_PER_SECOND_MAX, limits::NEW_PER_SECOND_MAX);
     assert_eq!(config::INTERFACES_MAX, limits::INTERFACES_MAX as usize);
     assert_eq!(config::NAME_BYTES_MAX + 1, limits::RULE_NAME_BYTES);
 }

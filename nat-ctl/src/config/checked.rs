@@ -2,18 +2,21 @@
 //! [`Config::parse`](super::Config::parse) and [`Config::quick`](super::Config::quick); what they
 //! promise is written at each field and need not be checked again.
 
+mod snat;
+
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
 use serde::{Deserialize, Serialize};
 
+pub use snat::{Mss, PerProtocol, Snat, Source, port_text};
+
 pub use super::words::{
-    Candidates, Hook, OnAddressRemoved, Pooling, PrivateScope, Protocol, SourceModel, TieBreak,
-    Unmatched,
+    Candidates, CooldownScope, Filtering, Hook, Mapping, OnAddressRemoved, Pooling, PrivateScope,
+    Protocol, SourceModel, TieBreak, Unmatched,
 };
 
 /// Which interfaces take part, and where packets are taken.
@@ -117,61 +120,6 @@ impl Action {
             Self::Snat(_) => "snat",
         }
     }
-}
-
-/// How a rule translates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snat {
-    pub source: Source,
-    /// Whether the chosen address stays while it is valid, although the model now prefers another.
-    /// Means nothing with listed addresses.
-    pub sticky: bool,
-    pub on_address_removed: OnAddressRemoved,
-    /// External ports (for ICMP: identifiers); never empty and never with port 0.
-    pub ports: RangeInclusive<u16>,
-    pub mss: Mss,
-}
-
-/// What the TCP segments of a rule's connections are limited to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mss {
-    Off,
-    /// What fits into the packets of the interfaces.
-    Auto,
-    Bytes(u16),
-}
-
-/// Where the external address of a `snat` rule comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// It follows from the host's routes and addresses.
-    Model(SourceModel),
-    /// It is one of these.
-    Addresses {
-        /// In the configured order: unicast, none twice, at least one and at most
-        /// [`ADDRESSES_MAX`](super::ADDRESSES_MAX).
-        addresses: Vec<Ipv4Addr>,
-        pooling: Pooling,
-    },
-}
-
-impl Source {
-    /// The listed addresses; none with a model.
-    pub fn addresses(&self) -> &[Ipv4Addr] {
-        match self {
-            Self::Model(_) => &[],
-            Self::Addresses { addresses, .. } => addresses,
-        }
-    }
-}
-
-impl Snat {
-    pub const SOURCE_DEFAULT: Source = Source::Model(SourceModel::StrongHost);
-    pub const POOLING_DEFAULT: Pooling = Pooling::Paired;
-    pub const ON_ADDRESS_REMOVED_DEFAULT: OnAddressRemoved = OnAddressRemoved::Drain;
-    /// Without the ports below 1024: they would look like a server's to old peers, and services
-    /// of the gateway itself live there.
-    pub const PORTS_DEFAULT: RangeInclusive<u16> = 1024..=65535;
 }
 
 /// A set of IP protocols.
@@ -313,15 +261,64 @@ impl Default for Timeouts {
     }
 }
 
-/// Capacities.
+/// How long an external port rests after a session. Times are milliseconds, at most
+/// [`COOLDOWN_MS_MAX`](super::COOLDOWN_MS_MAX); 0 is not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cooldown {
+    pub enabled: bool,
+    /// After a TCP connection, however it ended if not as below.
+    pub time_ms: u32,
+    /// After a TCP connection that was reset.
+    pub rst_ms: u32,
+    /// After a TCP opening that nobody answered.
+    pub half_open_ms: u32,
+    /// After UDP and ICMP.
+    pub udp_ms: u32,
+    pub scope: CooldownScope,
+    /// Resting tuples at a time: from [`COOLING_MIN`](super::COOLING_MIN) to
+    /// [`COOLING_MAX`](super::COOLING_MAX). When there are more, the oldest is released early.
+    pub max_cooling: u32,
+    /// Whether the oldest resting port may be taken when no other is free and the new SYN cannot
+    /// be mistaken for the old connection (RFC 6191).
+    pub pressure_reuse: bool,
+}
+
+impl Default for Cooldown {
+    /// Twice the MSL of RFC 9293, as Microsoft TMG has it; TMG's flag itself is off by default.
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            time_ms: 240_000,
+            rst_ms: 240_000,
+            half_open_ms: 30_000,
+            udp_ms: 0,
+            scope: CooldownScope::Destination,
+            max_cooling: 1_048_576,
+            pressure_reuse: false,
+        }
+    }
+}
+
+/// Capacities. Those of a client, which is an inside address, are 0 for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Between [`SESSIONS_MIN`](super::SESSIONS_MIN) and [`SESSIONS_MAX`](super::SESSIONS_MAX).
     pub max_sessions: u32,
+    /// At most [`SESSIONS_MAX`](super::SESSIONS_MAX).
+    pub sessions_per_client: u32,
+    /// TCP connections that are being opened; at most [`SESSIONS_MAX`](super::SESSIONS_MAX).
+    pub half_open_per_client: u32,
+    /// At most [`NEW_PER_SECOND_MAX`](super::NEW_PER_SECOND_MAX).
+    pub new_per_second_per_client: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_sessions: 262_144 }
+        Self {
+            max_sessions: 262_144,
+            sessions_per_client: 8192,
+            half_open_per_client: 512,
+            new_per_second_per_client: 2000,
+        }
     }
 }

@@ -34,12 +34,14 @@ use ipnet::Ipv4Net;
 use toml::de::DeTable;
 
 pub use checked::{
-    Action, Candidates, ConfiguredAddress, Defaults, Hook, InterfaceAddresses, Interfaces, Limits,
-    Mss, Network, OnAddressRemoved, Pooling, PrivateScope, Protocol, ProtocolSet, Rule, Selector,
-    Snat, Source, SourceModel, SourceOptions, StaticRoute, TieBreak, Timeouts, Unmatched,
+    Action, Candidates, ConfiguredAddress, Cooldown, CooldownScope, Defaults, Filtering, Hook,
+    InterfaceAddresses, Interfaces, Limits, Mapping, Mss, Network, OnAddressRemoved, PerProtocol,
+    Pooling, PrivateScope, Protocol, ProtocolSet, Rule, Selector, Snat, Source, SourceModel,
+    SourceOptions, StaticRoute, TieBreak, Timeouts, Unmatched, port_text,
 };
 pub use error::{ConfigError, Diagnostic, Place, Severity, Warning};
 pub use suggest::nearest;
+pub use unavailable::is_available;
 pub use validate::check_interface_name;
 pub use words::ActionWord;
 
@@ -60,6 +62,22 @@ pub const ADDRESSES_MAX: usize = 64;
 pub const SESSIONS_MIN: u32 = 16;
 /// Most sessions that can be asked for.
 pub const SESSIONS_MAX: u32 = 1 << 24;
+/// Most ranges of `exclude_ports` of one rule, after those that touch have become one.
+pub const EXCLUDED_MAX: usize = 64;
+/// Smallest segment size that can be asked for: the one that every IPv4 host takes (RFC 9293
+/// section 3.7.1). Tiny segments cost more than they carry, up to a denial of service
+/// (CVE-2019-11479).
+pub const MSS_MIN: u16 = 536;
+/// Largest: what an IPv4 packet of 65,535 bytes has room for behind its two headers.
+pub const MSS_MAX: u16 = 65_495;
+/// Fewest cooling tuples that can be asked for.
+pub const COOLING_MIN: u32 = 1;
+/// Most cooling tuples that can be asked for.
+pub const COOLING_MAX: u32 = SESSIONS_MAX;
+/// Longest cooldown: that of Microsoft TMG, 27.8 hours.
+pub const COOLDOWN_MS_MAX: u32 = 100_000_000;
+/// Most new sessions in a second that a client can be allowed.
+pub const NEW_PER_SECOND_MAX: u32 = 1_000_000;
 /// Shortest timeout: a deadline moves at most once a second.
 pub const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 /// Longest timeout: longer idle sessions would only fill the table.
@@ -89,6 +107,7 @@ pub struct Config {
     pub static_routes: Vec<StaticRoute>,
     pub defaults: Defaults,
     pub timeouts: Timeouts,
+    pub cooldown: Cooldown,
     pub limits: Limits,
     /// What is surely not meant, for the log.
     pub warnings: Vec<Warning>,
@@ -97,6 +116,21 @@ pub struct Config {
 impl Config {
     /// Reads a configuration. `file_name` is for messages only.
     pub fn parse(text: &str, file_name: &str) -> Result<Self, ConfigError> {
+        Self::parse_without(unavailable::NOT_YET, text, file_name)
+    }
+
+    /// Reads a configuration that may have every key of the format.
+    #[cfg(test)]
+    pub(crate) fn parse_all(text: &str, file_name: &str) -> Result<Self, ConfigError> {
+        Self::parse_without(&[], text, file_name)
+    }
+
+    /// Reads a configuration that may not have these keys.
+    fn parse_without(
+        not_yet: &[unavailable::Key],
+        text: &str,
+        file_name: &str,
+    ) -> Result<Self, ConfigError> {
         let tree = match DeTable::parse(text) {
             Ok(tree) => tree.into_inner(),
             Err(error) => return Err(syntax_error(&error, text, file_name)),
@@ -104,7 +138,7 @@ impl Config {
         let document = Document::new(file_name, text, tree);
         let mut report = Report::new(Some(&document));
         let file = shape::read(&document, &mut report);
-        unavailable::refuse(&file, &mut report);
+        unavailable::refuse(not_yet, &file, &mut report);
         // What is missing may only be misspelt: the rest is not judged before the keys are right.
         let config = if report.has_errors() { None } else { validate::resolve(file, &mut report) };
         finish(config, report)

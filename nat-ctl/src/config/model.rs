@@ -17,15 +17,14 @@ use toml::Spanned;
 use super::QUICK_RULE;
 use super::checked::{self, Interfaces};
 use super::words::{
-    ActionWord, Candidates, Hook, OnAddressRemoved, Pooling, PrivateScope, Protocol, TieBreak,
-    Unmatched,
+    ActionWord, Candidates, CooldownScope, Filtering, Hook, Mapping, OnAddressRemoved, Pooling,
+    PrivateScope, Protocol, TieBreak, Unmatched,
 };
 
-pub(super) use forms::{Address, DurationText, PortsText, Source};
+pub(super) use forms::{Address, AllOrEach, DurationText, Mss, PortText, PortsText, Source};
 
-/// A key of the documented format that this version cannot act on. It is refused by name
-/// ([`unavailable`](super::unavailable)): a gateway that ignores a security setting is worse than
-/// one that does not start.
+/// A table of the documented format of which this version knows no more than the name. It is
+/// refused ([`unavailable`](super::unavailable)), as other keys are that nothing acts on yet.
 pub(super) type NotYet = Option<Spanned<IgnoredAny>>;
 
 /// A list whose place and whose elements' places are known.
@@ -52,7 +51,7 @@ pub(super) struct File {
     /// Options of the source models.
     pub source: SourceOptionsTable,
     /// How long an external port rests after use.
-    pub cooldown: NotYet,
+    pub cooldown: CooldownTable,
     /// Metrics and health endpoint.
     pub listen: NotYet,
     /// Log of translations.
@@ -143,19 +142,31 @@ pub(super) struct RuleTable {
     /// External ports (for ICMP: identifiers) that the rule may use.
     pub ports: Option<Spanned<PortsText>>,
     /// External ports that the rule must not use.
-    pub exclude_ports: NotYet,
+    pub exclude_ports: List<PortText>,
     /// Endpoint-independent or destination-dependent mapping.
-    pub mapping: NotYet,
+    pub mapping: Option<Spanned<AllOrEach<Mapping>>>,
     /// Who may send to a mapped port.
-    pub filtering: NotYet,
+    pub filtering: Option<Spanned<AllOrEach<Filtering>>>,
     /// Whether paired pooling may use another address when the client's own is full.
-    pub spill: NotYet,
+    pub spill: Option<Spanned<bool>>,
     /// Whether the chosen address stays although the model now prefers another.
     pub sticky: Option<Spanned<bool>>,
     /// What happens to sessions whose external address goes away: `drain` or `end`.
     pub on_address_removed: Option<Spanned<OnAddressRemoved>>,
     /// TCP maximum segment size.
-    pub mss: NotYet,
+    pub mss: Option<Spanned<Mss>>,
+}
+
+/// `mapping = { … }` or `filtering = { … }`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct ProtocolsTable<T> {
+    /// For TCP.
+    pub tcp: Option<Spanned<T>>,
+    /// For UDP.
+    pub udp: Option<Spanned<T>>,
+    /// For ICMP.
+    pub icmp: Option<Spanned<T>>,
 }
 
 /// `source = { … }`
@@ -234,6 +245,28 @@ pub(super) struct TimeoutsTable {
     pub icmp: Option<Spanned<DurationText>>,
 }
 
+/// `[cooldown]`: times in milliseconds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct CooldownTable {
+    /// Whether ports rest at all (Microsoft TMG: ApplyCooldownForLocalSourcePortReuse).
+    pub enabled: Option<Spanned<bool>>,
+    /// After a TCP connection (Microsoft TMG: CooldownForLocalSourcePortReuseTime).
+    pub time_ms: Option<Spanned<i64>>,
+    /// After a TCP connection that was reset.
+    pub rst_ms: Option<Spanned<i64>>,
+    /// After a TCP opening that nobody answered.
+    pub half_open_ms: Option<Spanned<i64>>,
+    /// After UDP and ICMP.
+    pub udp_ms: Option<Spanned<i64>>,
+    /// Toward whom a port rests: the same `destination`, or everybody (`port`).
+    pub scope: Option<Spanned<CooldownScope>>,
+    /// Ports that can rest at a time; their memory is taken at the start.
+    pub max_cooling: Option<Spanned<i64>>,
+    /// Whether a resting port may be taken when no other is free and it is safe.
+    pub pressure_reuse: Option<Spanned<bool>>,
+}
+
 /// `[limits]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
@@ -241,9 +274,9 @@ pub(super) struct LimitsTable {
     /// Sessions that can exist at a time; their memory is taken at the start.
     pub max_sessions: Option<Spanned<i64>>,
     /// Sessions of one client.
-    pub sessions_per_client: NotYet,
+    pub sessions_per_client: Option<Spanned<i64>>,
     /// Half-open sessions of one client.
-    pub half_open_per_client: NotYet,
+    pub half_open_per_client: Option<Spanned<i64>>,
     /// New sessions of one client in a second.
-    pub new_per_second_per_client: NotYet,
+    pub new_per_second_per_client: Option<Spanned<i64>>,
 }

@@ -11,7 +11,7 @@ use toml::de::Deserializer;
 use super::document::{Document, Key};
 use super::model::File;
 use super::report::Report;
-use super::suggest::nearest;
+use super::suggest::{by_other_name, nearest};
 use super::words::alternatives;
 use crate::output::text::excerpt;
 
@@ -78,7 +78,9 @@ impl<'m> Unknown<'m> {
 
     fn explain_key(&self, container: &str) -> (String, String) {
         let message = format!("unknown key `{}`{container}", excerpt(self.word));
-        let help = match nearest(self.word, self.known.iter().copied()) {
+        let key = by_other_name(self.word, &self.known)
+            .or_else(|| nearest(self.word, self.known.iter().copied()));
+        let help = match key {
             Some(key) => format!("did you mean `{key}`?"),
             None => format!("the keys here are `{}`", self.known.join("`, `")),
         };

@@ -4,6 +4,12 @@
 /// `proto` and `protocols` 0.91, `foo` and `from` 0.75.
 const SIMILARITY_MIN: f64 = 0.8;
 
+/// Keys by the names that they have elsewhere: in the registry of Microsoft TMG (KB2596065).
+const OTHER_NAMES: [(&str, &str); 2] = [
+    ("ApplyCooldownForLocalSourcePortReuse", "enabled"),
+    ("CooldownForLocalSourcePortReuseTime", "time_ms"),
+];
+
 /// The candidate that is most like `word`, if one is like it at all.
 pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let word = word.to_lowercase();
@@ -17,6 +23,12 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         }
     }
     best
+}
+
+/// The one of these keys that another product calls `name`.
+pub(super) fn by_other_name<'c>(name: &str, keys: &[&'c str]) -> Option<&'c str> {
+    let (_, key) = OTHER_NAMES.into_iter().find(|(other, _)| other.eq_ignore_ascii_case(name))?;
+    keys.iter().copied().find(|known| *known == key)
 }
 
 /// From 0 to 1. Jaro-Winkler alone thinks nothing of swapped letters in short words: `xpd` and
@@ -48,5 +60,14 @@ mod tests {
         ] {
             assert_eq!(nearest(word, keys), expected, "{word}");
         }
+    }
+
+    #[test]
+    fn names_of_another_product_find_their_key() {
+        for (name, key) in OTHER_NAMES {
+            assert_eq!(by_other_name(&name.to_uppercase(), &["scope", key]), Some(key));
+            assert_eq!(by_other_name(name, &["scope"]), None, "not a key there");
+        }
+        assert_eq!(by_other_name("enable", &["enabled"]), None);
     }
 }

@@ -1,47 +1,73 @@
-//! Refuses, by name, what belongs to the documented format but not to this version.
+//! Refuses, by name, what belongs to the documented format but not to this version: a gateway that
+//! ignores a security setting is worse than one that does not start.
 
-use super::model::{File, NotYet, RuleTable};
+use toml::Spanned;
+
+use super::document::Span;
+use super::model::{File, RuleTable};
 use super::report::Report;
 
-/// Reports every use of a key that is not available. A forgotten key cannot slip
-/// through: the compiler warns about a field of the model that is never read.
-pub(super) fn refuse(file: &File, report: &mut Report<'_>) {
-    for (section, value) in
-        [("[cooldown]", &file.cooldown), ("[listen]", &file.listen), ("[log]", &file.log)]
-    {
-        if let Some(value) = value {
-            let message = format!("{section} is not available in this version");
-            report.error(&value.span(), message, "remove the section");
+/// A key that is refused.
+pub(super) struct Key {
+    /// `[cooldown]`, `[[rules]]`; empty for a key that is a section itself.
+    pub section: &'static str,
+    /// The key; of a section its heading.
+    pub key: &'static str,
+    /// Where the file uses it.
+    used: fn(&File) -> Vec<Span>,
+}
+
+/// The switch between what is read and what is acted on: every key here is read and checked, too.
+/// Without its line it is available; docs/config.md is then to say so.
+pub(super) const NOT_YET: &[Key] = &[
+    key("[[rules]]", "exclude_ports", |file| in_rules(file, |rule| &rule.exclude_ports)),
+    key("[[rules]]", "mapping", |file| in_rules(file, |rule| &rule.mapping)),
+    key("[[rules]]", "filtering", |file| in_rules(file, |rule| &rule.filtering)),
+    key("[[rules]]", "spill", |file| in_rules(file, |rule| &rule.spill)),
+    key("[[rules]]", "mss", |file| in_rules(file, |rule| &rule.mss)),
+    key("[cooldown]", "enabled", |file| at(&file.cooldown.enabled)),
+    key("[cooldown]", "time_ms", |file| at(&file.cooldown.time_ms)),
+    key("[cooldown]", "rst_ms", |file| at(&file.cooldown.rst_ms)),
+    key("[cooldown]", "half_open_ms", |file| at(&file.cooldown.half_open_ms)),
+    key("[cooldown]", "udp_ms", |file| at(&file.cooldown.udp_ms)),
+    key("[cooldown]", "scope", |file| at(&file.cooldown.scope)),
+    key("[cooldown]", "max_cooling", |file| at(&file.cooldown.max_cooling)),
+    key("[cooldown]", "pressure_reuse", |file| at(&file.cooldown.pressure_reuse)),
+    key("[limits]", "sessions_per_client", |file| at(&file.limits.sessions_per_client)),
+    key("[limits]", "half_open_per_client", |file| at(&file.limits.half_open_per_client)),
+    key("[limits]", "new_per_second_per_client", |file| at(&file.limits.new_per_second_per_client)),
+    key("", "[listen]", |file| at(&file.listen)),
+    key("", "[log]", |file| at(&file.log)),
+];
+
+const fn key(section: &'static str, key: &'static str, used: fn(&File) -> Vec<Span>) -> Key {
+    Key { section, key, used }
+}
+
+/// Whether this version acts on a key, such as `mss` of `[[rules]]`.
+pub fn is_available(section: &str, key: &str) -> bool {
+    !NOT_YET.iter().any(|not_yet| not_yet.section == section && not_yet.key == key)
+}
+
+/// Reports every use of these keys.
+pub(super) fn refuse(keys: &[Key], file: &File, report: &mut Report<'_>) {
+    for Key { section, key, used } in keys {
+        for at in used(file) {
+            if section.is_empty() {
+                let message = format!("{key} is not available in this version");
+                report.error(&at, message, "remove the section");
+            } else {
+                let message = format!("`{key}` in {section} is not available in this version");
+                report.error_at_key(&at, message, "remove the line");
+            }
         }
-    }
-    let limits = &file.limits;
-    let keys = [
-        ("sessions_per_client", &limits.sessions_per_client),
-        ("half_open_per_client", &limits.half_open_per_client),
-        ("new_per_second_per_client", &limits.new_per_second_per_client),
-    ];
-    refuse_keys(keys, report);
-    for rule in &file.rules {
-        refuse_in_rule(rule.get_ref(), report);
     }
 }
 
-fn refuse_in_rule(rule: &RuleTable, report: &mut Report<'_>) {
-    let keys = [
-        ("exclude_ports", &rule.exclude_ports),
-        ("mapping", &rule.mapping),
-        ("filtering", &rule.filtering),
-        ("spill", &rule.spill),
-        ("mss", &rule.mss),
-    ];
-    refuse_keys(keys, report);
+fn at<T>(value: &Option<Spanned<T>>) -> Vec<Span> {
+    value.iter().map(Spanned::span).collect()
 }
 
-fn refuse_keys<const N: usize>(keys: [(&str, &NotYet); N], report: &mut Report<'_>) {
-    for (key, value) in keys {
-        if let Some(value) = value {
-            let message = format!("`{key}` is not available in this version");
-            report.error_at_key(&value.span(), message, "remove the line");
-        }
-    }
+fn in_rules<T>(file: &File, key: fn(&RuleTable) -> &Option<Spanned<T>>) -> Vec<Span> {
+    file.rules.iter().filter_map(|rule| key(rule.get_ref()).as_ref()).map(Spanned::span).collect()
 }

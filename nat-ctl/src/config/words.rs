@@ -181,6 +181,48 @@ words! {
     }
 }
 
+words! {
+    /// What decides the external port of a flow (RFC 4787 section 4.1).
+    pub enum Mapping {
+        /// The inside endpoint alone: it has one external port for everybody
+        EndpointIndependent = "endpoint-independent",
+        /// Also the remote endpoint: a port may serve several clients at once
+        AddressAndPortDependent = "address-and-port-dependent",
+    }
+}
+
+words! {
+    /// Who may send to a client's external port (RFC 4787 section 5).
+    pub enum Filtering {
+        /// Anybody
+        EndpointIndependent = "endpoint-independent",
+        /// The addresses that the client has sent to
+        AddressDependent = "address-dependent",
+        /// The addresses and ports that the client has sent to
+        AddressAndPortDependent = "address-and-port-dependent",
+    }
+}
+
+words! {
+    /// The words of the `mss` key; it can be a number too.
+    pub enum MssWord {
+        /// Leave it as it is
+        Off = "off",
+        /// As much as the way out can take
+        Auto = "auto",
+    }
+}
+
+words! {
+    /// What rests after a session: the `scope` of `[cooldown]`.
+    pub enum CooldownScope {
+        /// The external port toward the same remote endpoint
+        Destination = "destination",
+        /// The external port toward everybody
+        Port = "port",
+    }
+}
+
 /// `"auto", "xdp" or "tc"`.
 pub(super) fn alternatives(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();

@@ -1,10 +1,8 @@
 //! What happens to rules.
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Field, What};
-use crate::config::{
-    Action, Config, EXTERNAL, LOCAL_HOST, Protocol, ProtocolSet, Rule, Selector, Snat, Source,
-};
+use super::{Field, What, snat};
+use crate::config::{Action, Config, EXTERNAL, LOCAL_HOST, Protocol, ProtocolSet, Rule, Selector};
 
 /// Rules that go, come, move and change. `moved` is the one that somebody has moved.
 pub(super) fn rules(old: &Config, new: &Config, moved: Option<&str>, changes: &mut Vec<What>) {
@@ -40,7 +38,7 @@ pub(super) fn rules(old: &Config, new: &Config, moved: Option<&str>, changes: &m
         let fields = old
             .rules
             .get(index)
-            .map_or_else(Vec::new, |was| changed_fields(&fields(old, was), &fields(new, rule)));
+            .map_or_else(Vec::new, |was| changed_fields(&values(old, was), &values(new, rule)));
         if !fields.is_empty() {
             changes.push(What::RuleChanged { rule: name, fields });
         }
@@ -73,7 +71,7 @@ fn longest_rising(numbers: &[usize]) -> BTreeSet<usize> {
 }
 
 /// The keys of a rule in the order of the documentation.
-const ORDER: [&str; 9] = [
+const ORDER: [&str; 14] = [
     "from",
     "to",
     "protocols",
@@ -83,68 +81,63 @@ const ORDER: [&str; 9] = [
     "sticky",
     "on_address_removed",
     "ports",
+    "exclude_ports",
+    "mapping",
+    "filtering",
+    "spill",
+    "mss",
 ];
 
-/// The values of a rule's keys, in [`ORDER`]. The value that decides equality comes
-/// first, the one for people second: the order of networks and prefixes means nothing, that of
-/// addresses does.
-fn fields(config: &Config, rule: &Rule) -> Vec<(&'static str, String, String)> {
-    let selectors = |selectors: &[Selector]| {
+/// The value of a rule's key.
+#[derive(Clone)]
+pub(super) struct Value {
+    pub key: &'static str,
+    /// What decides whether two values are equal: the order of networks and prefixes means
+    /// nothing, that of addresses does.
+    pub compared: String,
+    /// What people read.
+    pub shown: String,
+    /// Whether it says no more than the action does: it is not worth a word where a rule begins or
+    /// ends to translate.
+    pub by_default: bool,
+}
+
+/// The values of a rule's keys, in [`ORDER`].
+fn values(config: &Config, rule: &Rule) -> Vec<Value> {
+    let value = |key, compared, shown: String| Value { key, compared, shown, by_default: false };
+    let selectors = |key, selectors: &[Selector]| {
         let shown = selector_names(config, selectors);
         let set: BTreeSet<&String> = shown.iter().collect();
-        (format!("{set:?}"), shown.join(" "))
+        value(key, format!("{set:?}"), shown.join(" "))
     };
-    let plain = |value: String| (value.clone(), value);
-    let mut fields = Vec::new();
-    let mut push = |key, (compared, shown)| fields.push((key, compared, shown));
-    push("from", selectors(&rule.from));
-    push("to", selectors(&rule.to));
+    let plain = |key, shown: String| value(key, shown.clone(), shown);
+    let mut values = vec![selectors("from", &rule.from), selectors("to", &rule.to)];
     if let Action::Snat(_) = rule.action {
-        push("protocols", plain(protocol_names(rule.protocols).join(" ")));
+        values.push(plain("protocols", protocol_names(rule.protocols).join(" ")));
     }
-    push("action", plain(rule.action.as_str().to_owned()));
+    values.push(plain("action", rule.action.as_str().to_owned()));
     if let Action::Snat(snat) = &rule.action {
-        snat_fields(snat).into_iter().for_each(|(key, value)| push(key, plain(value)));
+        values.extend(snat::values(snat));
     }
-    fields
+    values
 }
 
-/// Those that only `snat` rules have.
-fn snat_fields(snat: &Snat) -> Vec<(&'static str, String)> {
-    let mut fields = match &snat.source {
-        Source::Model(model) => vec![("source", model.to_string())],
-        Source::Addresses { addresses, pooling } => {
-            let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-            vec![("source", addresses.join(" ")), ("pooling", pooling.to_string())]
-        }
-    };
-    fields.extend([
-        ("sticky", snat.sticky.to_string()),
-        ("on_address_removed", snat.on_address_removed.to_string()),
-        ("ports", format!("{}-{}", snat.ports.start(), snat.ports.end())),
-    ]);
-    fields
-}
-
-fn changed_fields(
-    old: &[(&'static str, String, String)],
-    new: &[(&'static str, String, String)],
-) -> Vec<Field> {
-    let find = |fields: &[(&'static str, String, String)], key: &str| {
-        fields.iter().find(|field| field.0 == key).cloned()
-    };
-    let mut keys: Vec<&str> = old.iter().chain(new).map(|field| field.0).collect();
+fn changed_fields(old: &[Value], new: &[Value]) -> Vec<Field> {
+    let find = |values: &[Value], key: &str| values.iter().find(|value| value.key == key).cloned();
+    let mut keys: Vec<&str> = old.iter().chain(new).map(|value| value.key).collect();
     keys.sort_by_key(|key| ORDER.iter().position(|known| known == key));
     keys.dedup();
     let changed = keys.into_iter().filter_map(|key| {
         let (old, new) = (find(old, key), find(new, key));
-        let compared = |field: &Option<(&str, String, String)>| {
-            field.as_ref().map(|(_, compared, _)| compared.clone())
+        let differs = match (&old, &new) {
+            (Some(old), Some(new)) => old.compared != new.compared,
+            (Some(only), None) | (None, Some(only)) => !only.by_default,
+            (None, None) => false,
         };
-        (compared(&old) != compared(&new)).then(|| Field {
+        differs.then(|| Field {
             key: key.to_owned(),
-            old: old.map(|field| field.2),
-            new: new.map(|field| field.2),
+            old: old.map(|value| value.shown),
+            new: new.map(|value| value.shown),
         })
     });
     changed.collect()
@@ -157,22 +150,7 @@ fn describe(config: &Config, rule: &Rule) -> String {
         format!("from {} to {}: {}", names(&rule.from), names(&rule.to), rule.action.as_str());
     if let Action::Snat(snat) = &rule.action {
         text.push_str(&format!(" {}", protocol_names(rule.protocols).join(" ")));
-        match &snat.source {
-            Source::Model(model) => text.push_str(&format!(" {model}")),
-            Source::Addresses { addresses, pooling } => {
-                addresses.iter().for_each(|address| text.push_str(&format!(" {address}")));
-                if addresses.len() > 1 {
-                    text.push_str(&format!(" {pooling}"));
-                }
-            }
-        }
-        if snat.sticky {
-            text.push_str(" sticky");
-        }
-        if snat.on_address_removed != Snat::ON_ADDRESS_REMOVED_DEFAULT {
-            text.push_str(&format!(" on_address_removed {}", snat.on_address_removed));
-        }
-        text.push_str(&format!(" ports {}-{}", snat.ports.start(), snat.ports.end()));
+        text.push_str(&snat::describe(snat));
     }
     text
 }

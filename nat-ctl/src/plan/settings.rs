@@ -1,8 +1,8 @@
 //! What happens to everything but rules.
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Field, MAX_SESSIONS, What};
-use crate::config::{Config, InterfaceAddresses, Network};
+use super::{Field, What};
+use crate::config::{Config, Cooldown, InterfaceAddresses, Limits, Network};
 
 /// A setting that is always there, if it differs.
 fn setting(key: &str, old: String, new: String, changes: &mut Vec<What>) {
@@ -133,6 +133,36 @@ pub(super) fn others(old: &Config, new: &Config, changes: &mut Vec<What>) {
         let shown = |timeout| humantime::format_duration(timeout).to_string();
         setting(&format!("timeouts.{key}"), shown(old), shown(new), changes);
     }
-    let max_sessions = |config: &Config| config.limits.max_sessions.to_string();
-    setting(MAX_SESSIONS, max_sessions(old), max_sessions(new), changes);
+    cooldown(&old.cooldown, &new.cooldown, changes);
+    limits(&old.limits, &new.limits, changes);
+}
+
+fn cooldown(before: &Cooldown, after: &Cooldown, changes: &mut Vec<What>) {
+    for (key, old, new) in [
+        ("enabled", before.enabled.to_string(), after.enabled.to_string()),
+        ("time_ms", before.time_ms.to_string(), after.time_ms.to_string()),
+        ("rst_ms", before.rst_ms.to_string(), after.rst_ms.to_string()),
+        ("half_open_ms", before.half_open_ms.to_string(), after.half_open_ms.to_string()),
+        ("udp_ms", before.udp_ms.to_string(), after.udp_ms.to_string()),
+        ("scope", before.scope.to_string(), after.scope.to_string()),
+        ("max_cooling", before.max_cooling.to_string(), after.max_cooling.to_string()),
+        ("pressure_reuse", before.pressure_reuse.to_string(), after.pressure_reuse.to_string()),
+    ] {
+        setting(&format!("cooldown.{key}"), old, new, changes);
+    }
+}
+
+fn limits(before: &Limits, after: &Limits, changes: &mut Vec<What>) {
+    for (key, old, new) in [
+        ("max_sessions", before.max_sessions, after.max_sessions),
+        ("sessions_per_client", before.sessions_per_client, after.sessions_per_client),
+        ("half_open_per_client", before.half_open_per_client, after.half_open_per_client),
+        (
+            "new_per_second_per_client",
+            before.new_per_second_per_client,
+            after.new_per_second_per_client,
+        ),
+    ] {
+        setting(&format!("limits.{key}"), old.to_string(), new.to_string(), changes);
+    }
 }

@@ -28,7 +28,7 @@ action = "drop"
 "#;
 
 fn config(text: &str) -> Config {
-    Config::parse(text, "nat.toml").unwrap_or_else(|error| panic!("{error}\n{text}"))
+    Config::parse_all(text, "nat.toml").unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
 /// The plan from [`OLD`] to a text that has one thing replaced.
@@ -76,7 +76,7 @@ fn every_change_has_its_line() {
                     "action = \"snat\"\nsource = { addresses = [\"203.0.113.1\"] }",
                 ),
             ],
-            "~ rule \"vpn\": to 10.20.0.0/16 → 10.20.0.0/16 external; protocols none → tcp udp icmp; action route → snat; source none → 203.0.113.1; pooling none → paired; sticky none → false; on_address_removed none → drain; ports none → 1024-65535",
+            "~ rule \"vpn\": to 10.20.0.0/16 → 10.20.0.0/16 external; protocols none → tcp udp icmp; action route → snat; source none → 203.0.113.1; pooling none → paired",
         ),
         (
             vec![
@@ -84,6 +84,69 @@ fn every_change_has_its_line() {
                 ("source =", "on_address_removed = \"end\"\nsource ="),
             ],
             "~ rule \"internet\": source 203.0.113.1 → lowest; pooling paired → none; sticky false → true; on_address_removed drain → end",
+        ),
+        (
+            vec![(
+                "action = \"route\"",
+                concat!(
+                    "action = \"snat\"\nsource = \"lowest\"\nsticky = true\nports = \"1-9\"\nmss = 1400\n",
+                    "exclude_ports = [5]\nfiltering = \"address-and-port-dependent\"",
+                ),
+            )],
+            "~ rule \"vpn\": protocols none → tcp udp icmp; action route → snat; source none → lowest; sticky none → true; ports none → 1-9; exclude_ports none → 5; mss none → 1400",
+        ),
+        (
+            vec![(
+                "source =",
+                concat!(
+                    "exclude_ports = [8080, \"5000-5100\"]\nmapping = \"endpoint-independent\"\n",
+                    "filtering = { udp = \"address-dependent\" }\nspill = true\nmss = \"auto\"\nsource =",
+                ),
+            )],
+            "~ rule \"internet\": exclude_ports none → 5000-5100 8080; mapping tcp address-and-port-dependent udp endpoint-independent icmp endpoint-independent → endpoint-independent; filtering address-and-port-dependent → tcp address-and-port-dependent udp address-dependent icmp address-and-port-dependent; spill false → true; mss off → auto",
+        ),
+        // The same in other words.
+        (
+            vec![(
+                "source =",
+                concat!(
+                    "exclude_ports = []\nmapping = { udp = \"endpoint-independent\" }\nspill = false\n",
+                    "filtering = { tcp = \"address-and-port-dependent\" }\nmss = \"off\"\nsource =",
+                ),
+            )],
+            "no changes",
+        ),
+        (
+            vec![
+                ("name = \"vpn\"", "name = \"web\""),
+                (
+                    "action = \"route\"",
+                    concat!(
+                        "action = \"snat\"\nexclude_ports = [8080]\nmapping = \"endpoint-independent\"\n",
+                        "filtering = \"address-dependent\"\nspill = true\nmss = 1400",
+                    ),
+                ),
+            ],
+            "- rule \"vpn\"\n+ rule \"web\" at 1: from internal to 10.20.0.0/16: snat tcp udp icmp strong-host ports 1024-65535 exclude_ports 8080 mapping endpoint-independent filtering address-dependent spill mss 1400",
+        ),
+        (
+            vec![(
+                "action = \"drop\"\n",
+                concat!(
+                    "action = \"drop\"\n[cooldown]\nenabled = false\ntime_ms = 1\nrst_ms = 2\n",
+                    "half_open_ms = 3\nudp_ms = 4\nscope = \"port\"\npressure_reuse = true\n",
+                    "[limits]\nsessions_per_client = 5\nhalf_open_per_client = 0\n",
+                    "new_per_second_per_client = 7\n",
+                ),
+            )],
+            "~ cooldown.enabled true → false\n~ cooldown.time_ms 240000 → 1\n~ cooldown.rst_ms 240000 → 2\n~ cooldown.half_open_ms 30000 → 3\n~ cooldown.udp_ms 0 → 4\n~ cooldown.scope destination → port\n~ cooldown.pressure_reuse false → true\n~ limits.sessions_per_client 8192 → 5\n~ limits.half_open_per_client 512 → 0\n~ limits.new_per_second_per_client 2000 → 7",
+        ),
+        (
+            vec![(
+                "action = \"drop\"\n",
+                "action = \"drop\"\n[cooldown]\nudp_ms = 1\nmax_cooling = 1024\n",
+            )],
+            "~ cooldown.udp_ms 0 → 1\n~ cooldown.max_cooling 1048576 → 1024 (not while the data path is in place)",
         ),
         (
             vec![

@@ -5,85 +5,13 @@ use std::time::Duration;
 
 use super::{GOOD, accept, good_and, good_with};
 use crate::config::{
-    Action, Config, Defaults, Hook, Interfaces, Limits, Mss, OnAddressRemoved, Pooling, Protocol,
-    ProtocolSet, Selector, Snat, Source, SourceModel, SourceOptions, StaticRoute, Timeouts,
-    Unmatched,
+    Action, Config, Cooldown, Defaults, Filtering, Hook, Interfaces, Limits, Mapping, Mss,
+    OnAddressRemoved, PerProtocol, Pooling, Protocol, ProtocolSet, Selector, Snat, Source,
+    SourceModel, SourceOptions, StaticRoute, Timeouts, Unmatched,
 };
 
-/// Every key of the documented format, also those that are not available yet.
-pub(super) const FULL_SAMPLE: &str = r#"
-[interfaces]
-inside  = ["lan0"]
-outside = ["wan0"]
-hook    = "auto"
-
-[addresses]
-wan0 = ["192.168.1.14", { address = "192.168.1.68", skip_as_source = true }]
-
-[[networks]]
-name = "internal"
-prefixes = ["10.0.0.0/8", "172.16.0.0/12"]
-interfaces = ["lan0"]
-
-[[rules]]
-name = "vpn"
-from = ["internal"]
-to = ["10.20.0.0/16"]
-action = "route"
-
-[[rules]]
-name = "internet"
-from = ["internal"]
-to = ["external"]
-protocols = ["tcp", "udp", "icmp"]
-action = "snat"
-source = "strong-host"
-mapping = { udp = "endpoint-independent", tcp = "address-and-port-dependent" }
-filtering = "address-and-port-dependent"
-ports = "1024-65535"
-exclude_ports = []
-spill = false
-sticky = false
-on_address_removed = "drain"
-mss = "off"
-
-[defaults]
-unmatched = "route"
-
-[source]
-tie_break = "first"
-
-[cooldown]
-enabled = true
-
-[timeouts]
-tcp_established = "7440s"
-tcp_opening = "240s"
-tcp_closing = "240s"
-udp = "300s"
-udp_dns = "20s"
-icmp = "60s"
-
-[limits]
-max_sessions = 262144
-sessions_per_client = 8192
-half_open_per_client = 512
-new_per_second_per_client = 2000
-
-[listen]
-http = "127.0.0.1:9469"
-
-[log]
-nat_events = "off"
-
-[[static_routes]]
-to = "10.128.0.0/9"
-via = "10.0.0.1"
-dev = "lan0"
-"#;
-
-/// [`FULL_SAMPLE`] without what is not available.
-const SAMPLE: &str = r#"
+/// Every key of the documented format.
+pub(super) const SAMPLE: &str = r#"
 [interfaces]
 inside  = ["lan0"]
 outside = ["wan0"]
@@ -121,6 +49,11 @@ source = "strong-host"
 sticky = false
 on_address_removed = "drain"
 ports = "1024-65535"
+exclude_ports = []
+mapping = { tcp = "address-and-port-dependent", udp = "endpoint-independent", icmp = "endpoint-independent" }
+filtering = "address-and-port-dependent"
+spill = false
+mss = "off"
 
 [defaults]
 unmatched = "route"
@@ -132,6 +65,16 @@ private_scope = "global"
 enforce_strong_send = false
 honour_skip_as_source = true
 
+[cooldown]
+enabled = true
+time_ms = 240000
+rst_ms = 240000
+half_open_ms = 30000
+udp_ms = 0
+scope = "destination"
+max_cooling = 1048576
+pressure_reuse = false
+
 [timeouts]
 tcp_established = "7440s"
 tcp_opening = "240s"
@@ -142,6 +85,15 @@ icmp = "60s"
 
 [limits]
 max_sessions = 262144
+sessions_per_client = 8192
+half_open_per_client = 512
+new_per_second_per_client = 2000
+
+[listen]
+http = "127.0.0.1:9469"
+
+[log]
+nat_events = "off"
 
 [[static_routes]]
 to = "10.128.0.0/9"
@@ -202,6 +154,14 @@ fn the_sample() {
         sticky: false,
         on_address_removed: OnAddressRemoved::Drain,
         ports: 1024..=65535,
+        exclude_ports: Vec::new(),
+        mapping: PerProtocol {
+            tcp: Mapping::AddressAndPortDependent,
+            udp: Mapping::EndpointIndependent,
+            icmp: Mapping::EndpointIndependent,
+        },
+        filtering: PerProtocol::all(Filtering::AddressAndPortDependent),
+        spill: false,
         mss: Mss::Off,
     };
     assert_eq!(web.action, Action::Snat(Snat { source: listed, ..by_default.clone() }));
@@ -220,6 +180,7 @@ fn the_sample_shows_the_defaults() {
         (SourceOptions::default(), SourceOptions::default())
     );
     assert_eq!((config.timeouts, sample.timeouts), (Timeouts::default(), Timeouts::default()));
+    assert_eq!((config.cooldown, sample.cooldown), (Cooldown::default(), Cooldown::default()));
     assert_eq!((config.limits, sample.limits), (Limits::default(), Limits::default()));
     assert_eq!((config.defaults, sample.defaults), (Defaults::default(), Defaults::default()));
     assert_eq!(config.interfaces.hook, sample.interfaces.hook);

@@ -1,6 +1,9 @@
 //! Tests of the configuration file as a whole: text in, configuration or message out.
 
 mod accepted;
+mod behaviour;
+mod cooldown;
+mod limits;
 mod misread;
 mod properties;
 mod refused;
@@ -24,8 +27,9 @@ action = "snat"
 source = { addresses = ["203.0.113.1"] }
 "#;
 
+/// The whole format; the module `unavailable` is for what this version takes of it.
 fn parse(text: &str) -> Result<Config, ConfigError> {
-    Config::parse(text, "nat.toml")
+    Config::parse_all(text, "nat.toml")
 }
 
 fn accept(text: &str) -> Config {

@@ -308,15 +308,15 @@ fn timeouts_and_limits() {
 #[test]
 fn everything_is_reported_at_once_in_the_order_of_the_file() {
     refuse(
-        "mss = 1\n[interfaces]\nhok = 1\nhook = \"tcx\"\n[[rules]]\nmss = \"auto\"\nname = 7\n\
-         [cooldown]\n[[rules]]\nform = []\n",
+        "mss = 1\n[interfaces]\nhok = 1\nhook = \"tcx\"\n[[rules]]\nmss = \"atuo\"\nname = 7\n\
+         [cooldown]\nscope = 1\n[[rules]]\nform = []\n",
         "unknown key `mss` \n :1:1
          unknown key `hok` in [interfaces] \n :3:1
          unknown value \"tcx\" for `hook` \n :4:8
-         `mss` is not available \n :6:1
+         unknown value \"atuo\" for `mss` \n :6:7
          wrong type for `name` in [[rules]] \n :7:8
-         [cooldown] is not available \n :8:1
-         unknown key `form` in [[rules]] \n :10:1 \n did you mean `from`?",
+         wrong type for `scope` in [cooldown] \n :9:9
+         unknown key `form` in [[rules]] \n :11:1 \n did you mean `from`?",
     );
     refuse(
         "[interfaces]\ninside = []\noutside = [\"a b\"]\n[[rules]]\nname = \"\"\nfrom = []\n\

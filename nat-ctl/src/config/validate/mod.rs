@@ -2,10 +2,13 @@
 //! that does not: each message names the key and the way out.
 
 mod addresses;
+mod behaviour;
+mod cooldown;
 mod interfaces;
 mod names;
 mod networks;
 mod options;
+mod ports;
 mod prefix;
 mod reach;
 mod rules;
@@ -35,6 +38,8 @@ pub(super) fn resolve(file: File, report: &mut Report<'_>) -> Option<Config> {
     let unmatched = file.defaults.unmatched.unwrap_or(Defaults::default().unmatched);
     let timeouts = scalars::timeouts(&file.timeouts, report);
     let limits = scalars::limits(&file.limits, report);
+    let cooldown = cooldown::resolve(&file.cooldown, report);
+    cooldown::warn(&file.cooldown, &cooldown, &rules, report);
     if report.has_errors() {
         return None;
     }
@@ -47,6 +52,7 @@ pub(super) fn resolve(file: File, report: &mut Report<'_>) -> Option<Config> {
         static_routes,
         defaults: Defaults { unmatched },
         timeouts,
+        cooldown,
         limits,
         warnings: Vec::new(),
     })

@@ -75,7 +75,7 @@ fn resolve_rule(
     let (protocols, action) = match *action.get_ref() {
         ActionWord::Snat => {
             let protocols = resolve_protocols(&label, &table.protocols, report);
-            (protocols, Action::Snat(source::resolve(&label, table, report)?))
+            (protocols, Action::Snat(source::resolve(&label, table, protocols, report)?))
         }
         word @ (ActionWord::Route | ActionWord::Drop) => {
             refuse_snat_keys(&label, word, table, report);
@@ -94,6 +94,11 @@ fn refuse_snat_keys(label: &str, action: ActionWord, table: &RuleTable, report: 
         ("ports", table.ports.as_ref().map(Spanned::span)),
         ("sticky", table.sticky.as_ref().map(Spanned::span)),
         ("on_address_removed", table.on_address_removed.as_ref().map(Spanned::span)),
+        ("exclude_ports", table.exclude_ports.as_ref().map(Spanned::span)),
+        ("mapping", table.mapping.as_ref().map(Spanned::span)),
+        ("filtering", table.filtering.as_ref().map(Spanned::span)),
+        ("spill", table.spill.as_ref().map(Spanned::span)),
+        ("mss", table.mss.as_ref().map(Spanned::span)),
     ] {
         if let Some(span) = span {
             let message = format!("`{key}` in {label}, whose action is \"{action}\"");

@@ -1,24 +1,33 @@
-//! What only `snat` rules have: `source` and what belongs to it, and `ports`.
+//! What only `snat` rules have: `source` and what belongs to it, and the rest from its own files.
 
 use std::net::Ipv4Addr;
-use std::ops::RangeInclusive;
 
 use toml::Spanned;
 
 use super::prefix::parse_external_address;
+use super::{behaviour, ports};
 use crate::config::ADDRESSES_MAX;
-use crate::config::checked::{Mss, Snat, Source};
+use crate::config::checked::{ProtocolSet, Snat, Source};
 use crate::config::document::Span;
-use crate::config::model::{self, List, PortsText, RuleTable, SourceTable};
+use crate::config::model::{self, List, RuleTable, SourceTable};
 use crate::config::report::Report;
-use crate::output::text::excerpt;
 
 /// An address of the documentation range (RFC 5737).
 const EXAMPLE: &str = "`source = { addresses = [\"203.0.113.1\"] }`";
 
 /// Resolves what the `snat` rule called `label` has of its own. None where the source is wrong.
-pub(super) fn resolve(label: &str, rule: &RuleTable, report: &mut Report<'_>) -> Option<Snat> {
-    let ports = resolve_ports(label, rule.ports.as_ref(), report);
+pub(super) fn resolve(
+    label: &str,
+    rule: &RuleTable,
+    protocols: ProtocolSet,
+    report: &mut Report<'_>,
+) -> Option<Snat> {
+    let ports = ports::resolve(label, rule.ports.as_ref(), report);
+    let exclude_ports = ports::resolve_excluded(label, &rule.exclude_ports, &ports, report);
+    let of = behaviour::Of { label, protocols };
+    let mapping = of.mapping(rule, report);
+    let filtering = of.filtering(rule, mapping, report);
+    let mss = of.mss(rule, report);
     let source = match &rule.source {
         None => Snat::SOURCE_DEFAULT,
         Some(source) => match source.get_ref() {
@@ -45,7 +54,18 @@ pub(super) fn resolve(label: &str, rule: &RuleTable, report: &mut Report<'_>) ->
         .on_address_removed
         .as_ref()
         .map_or(Snat::ON_ADDRESS_REMOVED_DEFAULT, |written| *written.get_ref());
-    Some(Snat { source, sticky, on_address_removed, ports, mss: Mss::Off })
+    let spill = of.spill(rule, &source, report);
+    Some(Snat {
+        source,
+        sticky,
+        on_address_removed,
+        ports,
+        exclude_ports,
+        mapping,
+        filtering,
+        spill,
+        mss,
+    })
 }
 
 fn resolve_addresses(
@@ -86,47 +106,4 @@ fn resolve_addresses(
         report.error(&text.span(), format!("the source of {label}: {message}"), help);
     }
     Some(resolved)
-}
-
-fn resolve_ports(
-    label: &str,
-    ports: Option<&Spanned<PortsText>>,
-    report: &mut Report<'_>,
-) -> RangeInclusive<u16> {
-    let Some(ports) = ports else { return Snat::PORTS_DEFAULT };
-    match parse_ports(&ports.get_ref().0) {
-        Ok(range) => range,
-        Err((problem, help)) => {
-            let message = format!("`ports` in {label}: {problem}");
-            report.error(&ports.span(), message, help);
-            Snat::PORTS_DEFAULT
-        }
-    }
-}
-
-fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, (String, String)> {
-    let quoted = excerpt(text);
-    let fix = "write the first and the last port, such as \"1024-65535\"";
-    let port = |text: &str| {
-        let digits = text.trim();
-        let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        plain.then(|| digits.parse::<u16>().map_err(|_| digits.to_owned()))
-    };
-    let (first, last) = match text.split_once('-').map(|(first, last)| (port(first), port(last))) {
-        Some((Some(Ok(first)), Some(Ok(last)))) => (first, last),
-        Some((Some(Err(big)), Some(_)) | (Some(_), Some(Err(big)))) => {
-            return Err((format!("there is no port {}", excerpt(&big)), fix.to_owned()));
-        }
-        _ => return Err((format!("\"{quoted}\" is not a port range"), fix.to_owned())),
-    };
-    if first == 0 {
-        return Err(("port 0 cannot be used".to_owned(), format!("write \"1-{}\"", last.max(1))));
-    }
-    if first > last {
-        return Err((
-            format!("{first} is greater than {last}"),
-            format!("write \"{last}-{first}\""),
-        ));
-    }
-    Ok(first..=last)
 }
