@@ -176,7 +176,7 @@ const HEADER_BYTES: u32 = 40;
 fn mss(wanted: config::Mss, pools: &[(u32, External)], host: &Host) -> u16 {
     match wanted {
         config::Mss::Off => 0,
-        config::Mss::Bytes(bytes) => bytes,
+        config::Mss::Clamp(bytes) => bytes,
         config::Mss::Auto => {
             let outside = pools.iter().map(|(index, _)| index);
             let passed = outside.chain(host.inside.iter().map(|(_, index)| index));

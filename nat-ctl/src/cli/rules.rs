@@ -1,10 +1,14 @@
 //! `rules list|add|remove|move`
 
+mod behaviour;
+
 use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+
+pub use behaviour::BehaviourArgs;
 
 use crate::config::edit::{At, NewRule, NewSource};
 use crate::config::{ActionWord, OnAddressRemoved, Pooling, Protocol, SourceModel, nearest};
@@ -49,7 +53,7 @@ pub enum RulesCommand {
     List(RulesListArgs),
     /// Add a rule to the configuration file and apply it
     #[command(after_help = ADD_EXAMPLES)]
-    Add(RulesAddArgs),
+    Add(Box<RulesAddArgs>),
     /// Remove a rule from the configuration file and apply it
     #[command(after_help = REMOVE_EXAMPLES)]
     Remove(RulesRemoveArgs),
@@ -119,6 +123,9 @@ pub struct RulesAddArgs {
     /// External ports, for `snat` [default: 1024-65535]
     #[arg(long, value_name = "FIRST-LAST")]
     pub ports: Option<String>,
+
+    #[command(flatten)]
+    pub behaviour: BehaviourArgs,
 
     #[command(flatten)]
     pub place: PlaceArgs,
@@ -227,6 +234,11 @@ impl RulesAddArgs {
             sticky: self.sticky,
             on_address_removed: self.on_address_removed,
             ports: self.ports.clone(),
+            exclude_ports: self.behaviour.exclude_ports.clone(),
+            mapping: self.behaviour.mapping()?,
+            filtering: self.behaviour.filtering()?,
+            spill: self.behaviour.spill,
+            mss: self.behaviour.mss.clone(),
         })
     }
 
@@ -265,6 +277,8 @@ mod tests {
 
     use super::*;
     use crate::cli::{Cli, Command};
+    use crate::config::Mapping;
+    use crate::config::edit::NewBehaviour;
 
     fn parse(line: &str) -> Result<RulesCommand, clap::Error> {
         let line = format!("nat-ctl rules {line}");
@@ -278,7 +292,8 @@ mod tests {
     fn a_rule_from_flags() {
         let line = "add --config f.toml --name web --from internal,10.0.0.0/8 --to external 8.8.8.8 \
                     --action snat --source 203.0.113.7 203.0.113.8 --pooling random --protocols \
-                    tcp,udp --ports 1-9 --before internet";
+                    tcp,udp --ports 1-9 --exclude-ports 5,7-8 --mapping endpoint-independent \
+                    --spill --mss 1400 --before internet";
         let RulesCommand::Add(args) = parse(line).unwrap() else { panic!() };
         assert_eq!(args.file.config, Some(PathBuf::from("f.toml")));
         assert_eq!(args.place.at(), At::Before("internet".to_owned()));
@@ -297,6 +312,11 @@ mod tests {
                 sticky: false,
                 on_address_removed: None,
                 ports: Some("1-9".to_owned()),
+                exclude_ports: vec!["5".to_owned(), "7-8".to_owned()],
+                mapping: Some(NewBehaviour::All(Mapping::EndpointIndependent)),
+                filtering: None,
+                spill: true,
+                mss: Some("1400".to_owned()),
             }
         );
     }

@@ -1,4 +1,6 @@
 //! `nat-ctl rules list|add|remove|move`
+mod behaviour;
+
 use std::{
     collections::HashMap,
     net::Ipv4Addr,
@@ -6,6 +8,8 @@ use std::{
 };
 
 use serde::Serialize;
+
+use behaviour::Behaviour;
 
 use super::edit_file::{attached, edit_file};
 use crate::{
@@ -45,6 +49,8 @@ struct RuleView {
     sticky: Option<bool>,
     on_address_removed: Option<OnAddressRemoved>,
     ports: Option<String>,
+    #[serde(flatten)]
+    behaviour: Option<Behaviour>,
     /// Whether the data path has a rule of this name; None if there is no data path.
     in_force: Option<bool>,
     counters: Option<Counters>,
@@ -159,6 +165,8 @@ fn views(config: &Config, states: Option<&[RuleState]>) -> Vec<RuleView> {
             sticky: snat.map(|snat| snat.sticky),
             on_address_removed: snat.map(|snat| snat.on_address_removed),
             ports: snat.map(|snat| format!("{}-{}", snat.ports.start(), snat.ports.end())),
+            behaviour: snat
+                .map(|snat| Behaviour::of(snat, |key| config::is_available("[[rules]]", key))),
             in_force: state.map(|state| state.is_some()),
             counters: state.flatten().map(|state| Counters {
                 sessions: state.counters.sessions,
@@ -233,6 +241,11 @@ mod tests {
     fn rules_are_shown_as_they_are_written() {
         let states = [state("vpn", Some(rule::Action::Route)), state("web", None)];
         let views = views(&config(), Some(&states));
+        let translates: Vec<bool> = views.iter().map(|view| view.behaviour.is_some()).collect();
+        assert_eq!(translates, [false, true, true]);
+        // Which keys it has depends on what is available.
+        let views: Vec<RuleView> =
+            views.into_iter().map(|view| RuleView { behaviour: None, ..view }).collect();
         assert_eq!(
             serde_json::to_value(&views).unwrap(),
             serde_json::json!([

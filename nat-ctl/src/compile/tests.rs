@@ -372,5 +372,5 @@ fn segments_are_limited_to_what_the_interfaces_of_a_rule_carry() {
     assert_eq!(mss_of(Mss::Auto, 1 << 20, [1 << 20, 1 << 20]), u16::MAX);
     assert_eq!(mss_of(Mss::Auto, 1500, [1500, 20]), 0, "nothing that makes sense");
     assert_eq!(mss_of(Mss::Off, 1500, [1500, 1400]), 0);
-    assert_eq!(mss_of(Mss::Bytes(1300), 1500, [1500, 1200]), 1300, "as written");
+    assert_eq!(mss_of(Mss::Clamp(1300), 1500, [1500, 1200]), 1300, "as written");
 }

@@ -56,9 +56,9 @@ fn handshake(bench: &Bench, hooks: Hooks, sent: &[Element]) -> [Vec<Element>; 2]
 fn a_syn_and_its_answer_say_no_more_than_the_rule() {
     for hooks in BOTH {
         for (limit, mss, expected) in [
-            (Mss::Bytes(1300), 1460, 1300),
-            (Mss::Bytes(1300), 1300, 1300),
-            (Mss::Bytes(1300), 536, 536),
+            (Mss::Clamp(1300), 1460, 1300),
+            (Mss::Clamp(1300), 1300, 1300),
+            (Mss::Clamp(1300), 536, 536),
             (Mss::Auto, 1460, 1360),
             (Mss::Auto, 1200, 1200),
             (Mss::Off, 65535, 65535),
@@ -91,7 +91,7 @@ fn the_option_is_found_among_others_which_stay() {
     ];
     for hooks in BOTH {
         for (number, list) in lists.iter().enumerate() {
-            let seen = handshake(&bench(Mss::Bytes(1234)), hooks, &list(1460));
+            let seen = handshake(&bench(Mss::Clamp(1234)), hooks, &list(1460));
             assert_eq!(seen, [list(1234), list(1234)], "list {number}, {hooks:?}");
         }
     }
@@ -101,7 +101,7 @@ fn the_option_is_found_among_others_which_stay() {
 fn a_syn_without_the_option_stays_without() {
     for hooks in BOTH {
         for list in [vec![], vec![Element::Noop; 4], vec![Element::WindowScale(7)]] {
-            let seen = handshake(&bench(Mss::Bytes(1234)), hooks, &list);
+            let seen = handshake(&bench(Mss::Clamp(1234)), hooks, &list);
             assert_eq!(seen, [list.clone(), list]);
         }
     }
@@ -111,7 +111,7 @@ fn a_syn_without_the_option_stays_without() {
 #[test]
 fn broken_options_pass_as_they_are() {
     for hooks in BOTH {
-        let bench = bench(Mss::Bytes(1234));
+        let bench = bench(Mss::Clamp(1234));
         let good = tcp((CLIENT, 5000), (SERVER, 80), SYN, &[Element::MaximumSegmentSize(1460)]);
         for (what, at, value) in
             [("a length of 3", 55, 3), ("no length", 55, 0), ("past the end", 46, 0x70)]
@@ -129,7 +129,7 @@ fn broken_options_pass_as_they_are() {
 #[test]
 fn only_syns_are_looked_at() {
     for hooks in BOTH {
-        let mut bench = bench(Mss::Bytes(1234));
+        let mut bench = bench(Mss::Clamp(1234));
         let list = [Element::MaximumSegmentSize(1460)];
         handshake(&bench, hooks, &list);
         let late = tcp((CLIENT, 5000), (SERVER, 80), ACK, &list);

@@ -23,7 +23,7 @@ use std::ops::Range;
 use toml_edit::{Document, Item};
 
 pub use addresses::list as list_addresses;
-pub use written::{NewRule, NewSource};
+pub use written::{NewBehaviour, NewRule, NewSource};
 
 use super::{Config, ConfigError, nearest};
 use crate::exit::Failure;

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{ActionWord, OnAddressRemoved, Pooling, Protocol, SourceModel};
+use crate::config::{
+    Action, ActionWord, Filtering, Mapping, Mss, OnAddressRemoved, Pooling, Protocol, SourceModel,
+};
 
 /// Comments wherever TOML allows one.
 const TABLES: &str = r#"# Gateway of the branch office.
@@ -84,6 +86,11 @@ fn new_rule(name: &str) -> NewRule {
         sticky: false,
         on_address_removed: None,
         ports: None,
+        exclude_ports: Vec::new(),
+        mapping: None,
+        filtering: None,
+        spill: false,
+        mss: None,
     }
 }
 
@@ -142,6 +149,41 @@ ports = "2000-3000""#;
     let text = add(NONE, "nat.toml", &rule, &At::Last).unwrap();
     let expected = "source = \"lowest\"\nsticky = true\non_address_removed = \"end\"\nports =";
     assert!(text.contains(expected), "{text}");
+}
+
+/// Whether this version acts on them is not for the text to say.
+#[test]
+fn how_a_rule_translates_is_written() {
+    let rule = NewRule {
+        action: ActionWord::Snat,
+        exclude_ports: vec!["8080".to_owned(), "5000-5100".to_owned()],
+        mapping: Some(NewBehaviour::Each(vec![
+            (Protocol::Udp, Mapping::AddressAndPortDependent),
+            (Protocol::Tcp, Mapping::EndpointIndependent),
+        ])),
+        filtering: Some(NewBehaviour::All(Filtering::AddressDependent)),
+        spill: true,
+        mss: Some("1400".to_owned()),
+        ..new_rule("web")
+    };
+    let lines = r#"exclude_ports = [8080, "5000-5100"]
+mapping = { udp = "address-and-port-dependent", tcp = "endpoint-independent" }
+filtering = "address-dependent"
+spill = true
+mss = 1400
+"#;
+    let text = rule.as_table("\n");
+    assert!(text.ends_with(lines), "{text}");
+    let inline = format!("rules = [{}]\n", rule.as_inline());
+    let parsed = [format!("{NONE}\n{text}"), format!("{inline}{NONE}")]
+        .map(|text| Config::parse_all(&text, "nat.toml").unwrap().rules);
+    assert_eq!(parsed[0], parsed[1]);
+    let Action::Snat(snat) = &parsed[0][0].action else { panic!() };
+    assert_eq!(snat.exclude_ports, [5000..=5100, 8080..=8080]);
+    assert_eq!(snat.mapping.tcp, Mapping::EndpointIndependent);
+    assert_eq!((snat.spill, snat.mss), (true, Mss::Clamp(1400)));
+    let rule = NewRule { mss: Some("auto".to_owned()), ..rule };
+    assert!(rule.as_table("\n").ends_with("mss = \"auto\"\n"));
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 
 use toml_edit::{Array, InlineTable, Value};
 
-use crate::config::words::{ActionWord, OnAddressRemoved, Pooling, Protocol, SourceModel};
+use crate::config::words::{
+    ActionWord, Filtering, Mapping, OnAddressRemoved, Pooling, Protocol, SourceModel,
+};
 
 /// A rule that is to be added. What is empty or absent is not written and has its default. Nothing
 /// is checked here: the edited file is.
@@ -19,6 +21,22 @@ pub struct NewRule {
     pub sticky: bool,
     pub on_address_removed: Option<OnAddressRemoved>,
     pub ports: Option<String>,
+    /// Ports, and ranges such as `5000-5100`.
+    pub exclude_ports: Vec<String>,
+    pub mapping: Option<NewBehaviour<Mapping>>,
+    pub filtering: Option<NewBehaviour<Filtering>>,
+    pub spill: bool,
+    /// A word or a number.
+    pub mss: Option<String>,
+}
+
+/// `mapping` or `filtering` of a rule that is to be added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewBehaviour<T> {
+    /// For every protocol.
+    All(T),
+    /// For these; the others have the default.
+    Each(Vec<(Protocol, T)>),
 }
 
 /// The source of a rule that is to be added.
@@ -64,6 +82,22 @@ impl NewRule {
         if let Some(ports) = &self.ports {
             entries.push(("ports", Value::from(ports.as_str())));
         }
+        if !self.exclude_ports.is_empty() {
+            let ports = self.exclude_ports.iter().map(|port| number_or_text(port));
+            entries.push(("exclude_ports", Value::from(ports.collect::<Array>())));
+        }
+        if let Some(mapping) = &self.mapping {
+            entries.push(("mapping", mapping.value()));
+        }
+        if let Some(filtering) = &self.filtering {
+            entries.push(("filtering", filtering.value()));
+        }
+        if self.spill {
+            entries.push(("spill", Value::from(true)));
+        }
+        if let Some(mss) = &self.mss {
+            entries.push(("mss", number_or_text(mss)));
+        }
         entries
     }
 }
@@ -82,6 +116,23 @@ impl NewSource {
             }
         }
     }
+}
+
+impl<T: ToString> NewBehaviour<T> {
+    fn value(&self) -> Value {
+        match self {
+            Self::All(word) => Value::from(word.to_string()),
+            Self::Each(words) => {
+                let words = words.iter().map(|(protocol, word)| (protocol.as_str(), word));
+                let words = words.map(|(protocol, word)| (protocol, Value::from(word.to_string())));
+                Value::from(InlineTable::from_iter(words))
+            }
+        }
+    }
+}
+
+fn number_or_text(text: &str) -> Value {
+    text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from)
 }
 
 fn list(elements: &[impl ToString]) -> Value {
