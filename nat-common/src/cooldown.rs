@@ -55,24 +55,20 @@ impl Reason {
         }
     }
 
-    /// Why a session ended whose two sides have sent these events
-    /// ([`Session::seen`](crate::session::Session::seen)). Which side is which does not matter.
+    /// Why a session ended whose connection was last in this state.
     ///
     /// A reset after both FINs does not shorten the wait: a server that heeds RFC 1337 stays in
     /// TIME_WAIT.
     #[inline(always)]
     #[must_use]
-    pub const fn of(protocol: Protocol, one: tcp::Flags, other: tcp::Flags) -> Self {
+    pub const fn of(protocol: Protocol, connection: tcp::Connection) -> Self {
         match protocol {
             Protocol::Udp | Protocol::Icmp => Self::UdpIcmp,
-            Protocol::Tcp => {
-                let closed = one.has(tcp::Flags::FIN) && other.has(tcp::Flags::FIN);
-                match tcp::state(one, other) {
-                    tcp::State::Opening => Self::HalfOpen,
-                    tcp::State::Closing if !closed => Self::Rst,
-                    tcp::State::Closing | tcp::State::Established => Self::Fin,
-                }
-            }
+            Protocol::Tcp => match connection.state() {
+                tcp::State::Init => Self::HalfOpen,
+                tcp::State::Transitory => Self::Rst,
+                _ => Self::Fin,
+            },
         }
     }
 }

@@ -3,19 +3,21 @@
 //! The outbound map holds the entry by (inside, remote), the inbound map by (external, remote). An
 //! inbound entry is also the claim on its external tuple: it is made with `BPF_NOEXIST` before
 //! anything else, so no two sessions can share a tuple. Each direction writes its own entry; the
-//! other one is read only on TCP's SYN, FIN and RST, and when the own deadline has passed.
+//! other one is looked at only when the own deadline has passed, and where TCP's state is at stake:
+//! on SYN, FIN and RST, and while a connection is not established.
 use crate::{
     addr::{Ipv4, Port},
     checksum::Delta,
-    flow::{Direction, FlowKey, Protocol},
-    limits::REFRESH_INTERVAL_NS,
+    flow::{FlowKey, Protocol},
+    limits::{REFRESH_INTERVAL_NS, RULE_IDS_MAX},
     rewrite,
     settings::Lifetime,
-    tcp,
+    tcp::{self, Connection, Segment, window::Track},
 };
 
-/// Value of both session maps: what the packets of one direction of a session need, in 64 bytes,
-/// a cache line. Times are nanoseconds of the data path's clock (CLOCK_MONOTONIC).
+/// Value of both session maps: what the packets of one direction of a session need. All but the
+/// last field is in 64 bytes, a cache line. Times are of the data path's clock (CLOCK_MONOTONIC), in nanoseconds where nothing
+/// else is said.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Session {
@@ -32,31 +34,45 @@ pub struct Session {
     pub transport_delta: Delta,
     /// What the IPv4 header's checksum gains.
     pub header_delta: Delta,
-    /// TCP: [`tcp::Flags::events`] that this direction's sender has sent.
-    pub seen: u8,
+    /// TCP. Of the outbound entry, the lower four bits are the session's [`Connection`]. The upper
+    /// four are [`Track::scale`].
+    pub tcp: u8,
     /// A [`Lifetime`].
     pub lifetime: u8,
-    /// Identity of the rule that made the session.
-    pub rule: u32,
-    /// As [`crate::rule::Rule::mss`], when the session was made.
-    pub mss: u16,
-    pub zero: [u8; 2],
+    /// [`Session::rule_id`].
+    pub rule: u16,
+    /// [`Track::window`].
+    pub window: u16,
+    /// [`Track::next`].
+    pub next: u32,
+    /// [`Track::ack`].
+    pub ack: u32,
+    /// [`Track::asked`].
+    pub asked: u32,
     /// The session lives while either direction's deadline is ahead. [`DELETED`] in an outbound
     /// entry that somebody is about to remove.
     pub deadline_ns: u64,
-    /// From when on a packet moves the deadline again.
-    pub refresh_ns: u64,
-    pub created_ns: u64,
+    /// From when on a packet moves the deadline again: [`tick`]s.
+    pub refresh_ticks: u32,
+    /// Seconds.
+    pub created_s: u32,
     /// Packets of this direction; approximate where several CPUs process one direction at once.
     pub packets: u64,
     /// Bytes of IPv4, headers included.
     pub bytes: u64,
+    /// As [`crate::rule::Rule::mss`], when the session was made.
+    pub mss: u16,
+    pub zero: [u8; 6],
 }
 
-const _: () = assert!(size_of::<Session>() == 64);
+const _: () = assert!(size_of::<Session>() == 72);
+
+const _: () = assert!(RULE_IDS_MAX <= 1 << 16);
 
 /// Deadline of an entry whose removal has begun. Whoever swaps it in owns the removal.
 pub const DELETED: u64 = 0;
+
+const NS_PER_S: u64 = 1_000_000_000;
 
 impl Session {
     /// The entry of a new session for one direction.
@@ -64,35 +80,101 @@ impl Session {
     /// `key` is the key it will be stored under, `new` what the local endpoint becomes.
     #[inline(always)]
     #[must_use]
-    pub const fn new(
-        protocol: Protocol,
-        key: &FlowKey,
-        new: (Ipv4, Port),
-        rule: u32,
-        lifetime: Lifetime,
-        now_ns: u64,
-        timeout_ns: u64,
-    ) -> Self {
+    pub const fn new(key: &FlowKey, new: (Ipv4, Port), birth: &Birth, now_ns: u64) -> Self {
         let (header_delta, transport_delta) =
-            rewrite::deltas(protocol, (key.local, key.local_port), new);
+            rewrite::deltas(birth.protocol, (key.local, key.local_port), new);
+        let Track { next, ack, window, scale, asked } = Track::new(&birth.first);
         Self {
             check: key.fingerprint(),
             address: new.0,
             port: new.1,
             transport_delta,
             header_delta,
-            seen: 0,
-            lifetime: lifetime as u8,
-            rule,
-            mss: 0,
-            zero: [0; 2],
-            deadline_ns: deadline(now_ns, timeout_ns),
-            refresh_ns: now_ns + REFRESH_INTERVAL_NS,
-            created_ns: now_ns,
+            tcp: pack(Connection::NEW, scale),
+            lifetime: birth.lifetime as u8,
+            rule: birth.rule as u16,
+            window,
+            next,
+            ack,
+            asked,
+            deadline_ns: deadline(now_ns, birth.timeout_ns),
+            refresh_ticks: next_refresh(now_ns),
+            created_s: (now_ns / NS_PER_S) as u32,
             packets: 0,
             bytes: 0,
+            mss: birth.mss,
+            zero: [0; 6],
         }
     }
+
+    /// Identity of the rule that made the session.
+    #[inline(always)]
+    #[must_use]
+    pub const fn rule_id(&self) -> u32 {
+        self.rule as u32
+    }
+
+    /// What this direction's sender has sent.
+    #[inline(always)]
+    #[must_use]
+    pub const fn track(&self) -> Track {
+        let Self { next, ack, window, asked, .. } = *self;
+        Track { next, ack, window, scale: self.tcp >> 4, asked }
+    }
+
+    /// Of an outbound entry, where its connection is.
+    #[inline(always)]
+    #[must_use]
+    pub const fn connection(&self) -> Connection {
+        Connection::from_bits(self.tcp)
+    }
+}
+
+/// What both entries of a new session have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Birth {
+    pub protocol: Protocol,
+    /// Identity of the rule.
+    pub rule: u32,
+    pub lifetime: Lifetime,
+    pub timeout_ns: u64,
+    /// The TCP segment that makes the session, or [`Segment::NONE`].
+    pub first: Segment,
+    /// As [`crate::rule::Rule::mss`].
+    pub mss: u16,
+}
+
+/// [`Session::tcp`].
+#[inline(always)]
+#[must_use]
+pub const fn pack(connection: Connection, scale: u8) -> u8 {
+    scale << 4 | connection.bits()
+}
+
+/// Time in units of 2^22 ns, modulo 2^32: 208 days. Two times are compared by [`due`] while they
+/// are less than half of that apart, as those of a live session are: timeouts are shorter.
+#[inline(always)]
+#[must_use]
+pub const fn tick(ns: u64) -> u32 {
+    (ns >> TICK_SHIFT) as u32
+}
+
+/// See [`tick`].
+pub const TICK_SHIFT: u32 = 22;
+
+/// [`Session::refresh_ticks`] after a packet that moves the deadline: rounded down, so that the
+/// deadline that stands until then is late enough for all packets before.
+#[inline(always)]
+#[must_use]
+pub const fn next_refresh(now_ns: u64) -> u32 {
+    tick(now_ns + REFRESH_INTERVAL_NS)
+}
+
+/// Whether the time for a refresh has come.
+#[inline(always)]
+#[must_use]
+pub const fn due(refresh_ticks: u32, now_ns: u64) -> bool {
+    tcp::window::reaches(tick(now_ns), refresh_ticks)
 }
 
 /// The deadline that a packet at `now_ns` sets. Because it moves at most once an interval, it is
@@ -128,99 +210,41 @@ pub const fn state_name(
     }
 }
 
-/// What a TCP packet changes in its session.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TcpChange {
-    /// New [`Session::seen`] of the packet's own direction.
-    pub seen: tcp::Flags,
-    /// New [`Session::seen`] of the other direction.
-    pub other_seen: tcp::Flags,
-    pub lifetime: Lifetime,
-}
-
-/// What follows from an event (SYN, FIN, RST) in a live session.
-///
-/// A SYN from inside on a closing session is the client using its port again: the connection
-/// starts over on the same mapping.
-#[inline(always)]
-#[must_use]
-pub const fn tcp_event(
-    direction: Direction,
-    flags: tcp::Flags,
-    seen: tcp::Flags,
-    other_seen: tcp::Flags,
-) -> TcpChange {
-    let closing = matches!(tcp::state(seen, other_seen), tcp::State::Closing);
-    let from_inside = matches!(direction, Direction::Outbound);
-    let (seen, other_seen) = if from_inside && flags.opens() && closing {
-        (tcp::Flags::SYN, tcp::Flags::NONE)
-    } else {
-        (seen.with(flags.events()), other_seen)
-    };
-    TcpChange { seen, other_seen, lifetime: Lifetime::of_tcp(tcp::state(seen, other_seen)) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SYN: u8 = 0x02;
-    const SYN_ACK: u8 = 0x12;
-    const FIN_ACK: u8 = 0x11;
-    const RST: u8 = 0x04;
-
-    /// Plays (from inside, flags) and returns the lifetime after the last.
-    fn play(packets: &[(bool, u8)]) -> Lifetime {
-        let mut seen = [tcp::Flags::NONE; 2];
-        let mut lifetime = Lifetime::TcpOpening;
-        for &(inside, flags) in packets {
-            let (own, other) = (usize::from(inside), usize::from(!inside));
-            let direction = if inside { Direction::Outbound } else { Direction::Inbound };
-            let change = tcp_event(direction, tcp::Flags(flags), seen[own], seen[other]);
-            (seen[own], seen[other], lifetime) = (change.seen, change.other_seen, change.lifetime);
-        }
-        lifetime
-    }
-
-    #[test]
-    fn a_connection_opens_lives_and_closes() {
-        let opened = [(true, SYN), (false, SYN_ACK)];
-        assert_eq!(play(&opened[..1]), Lifetime::TcpOpening);
-        assert_eq!(play(&opened), Lifetime::TcpEstablished);
-        let fin = |inside| [opened[0], opened[1], (inside, FIN_ACK)];
-        assert_eq!(play(&fin(true)), Lifetime::TcpEstablished, "half-closed by the client");
-        assert_eq!(play(&fin(false)), Lifetime::TcpEstablished, "half-closed by the server");
-        let closed = [opened[0], opened[1], (true, FIN_ACK), (false, FIN_ACK)];
-        assert_eq!(play(&closed), Lifetime::TcpClosing);
-    }
-
-    #[test]
-    fn simultaneous_open_establishes() {
-        assert_eq!(play(&[(true, SYN), (false, SYN)]), Lifetime::TcpEstablished);
-    }
-
-    #[test]
-    fn a_reset_closes_from_every_side() {
-        for inside in [true, false] {
-            assert_eq!(play(&[(true, SYN), (false, SYN_ACK), (inside, RST)]), Lifetime::TcpClosing);
-        }
-    }
-
-    #[test]
-    fn only_the_client_starts_over() {
-        let closed = [(true, SYN), (false, SYN_ACK), (true, FIN_ACK), (false, FIN_ACK)];
-        let again = |packet| play(&[closed[0], closed[1], closed[2], closed[3], packet]);
-        assert_eq!(again((true, SYN)), Lifetime::TcpOpening);
-        assert_eq!(again((false, SYN)), Lifetime::TcpClosing);
-        assert_eq!(again((true, SYN_ACK)), Lifetime::TcpClosing);
-    }
-
     #[test]
     fn a_deadline_is_never_shorter_than_configured() {
         // A packet just before the next refresh does not move the deadline.
-        let (now, timeout) = (5_000, 60_000_000_000);
-        let last_packet = now + REFRESH_INTERVAL_NS - 1;
-        assert!(live(deadline(now, timeout), last_packet + timeout));
-        assert!(!live(deadline(now, timeout), now + timeout + REFRESH_INTERVAL_NS));
+        let timeout = 60 * NS_PER_S;
+        for now in [5_000, 7 << TICK_SHIFT, (u64::from(u32::MAX) << TICK_SHIFT) + 12_345_678] {
+            let refresh = next_refresh(now);
+            let last = (now..).step_by(999_983).take_while(|ns| !due(refresh, *ns)).last().unwrap();
+            assert!(
+                last >= now + REFRESH_INTERVAL_NS - 2 * (1 << TICK_SHIFT),
+                "hardly ever sooner"
+            );
+            assert!(live(deadline(now, timeout), last + timeout));
+            assert!(!live(deadline(now, timeout), now + timeout + REFRESH_INTERVAL_NS));
+        }
+    }
+
+    #[test]
+    fn a_refresh_is_due_after_the_longest_silence() {
+        let month = 31 * 24 * 3600 * NS_PER_S;
+        for now in [0, (u64::from(u32::MAX) << TICK_SHIFT) - NS_PER_S] {
+            assert!(due(next_refresh(now), now + month));
+        }
+    }
+
+    #[test]
+    fn scale_and_connection_share_a_byte() {
+        for scale in 0..16 {
+            for bits in 0..16 {
+                let byte = pack(Connection::from_bits(bits), scale);
+                assert_eq!((byte >> 4, Connection::from_bits(byte).bits()), (scale, bits));
+            }
+        }
     }
 }

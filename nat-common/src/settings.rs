@@ -82,9 +82,12 @@ impl Lifetime {
     #[must_use]
     pub const fn of_tcp(state: tcp::State) -> Self {
         match state {
-            tcp::State::Opening => Self::TcpOpening,
-            tcp::State::Established => Self::TcpEstablished,
-            tcp::State::Closing => Self::TcpClosing,
+            tcp::State::Init => Self::TcpOpening,
+            // Half-closed connections may carry data for hours.
+            tcp::State::Established | tcp::State::ClientFin | tcp::State::ServerFin => {
+                Self::TcpEstablished
+            }
+            tcp::State::BothFin | tcp::State::Transitory => Self::TcpClosing,
         }
     }
 

@@ -1,13 +1,21 @@
-//! TCP as a translator sees it: which flags each side has sent, and how long to wait for more.
+//! TCP as a translator sees it: how far a connection is, and which segments count.
 //!
 //! ```text
-//!            SYN seen from both sides            FIN seen from both sides, or RST from one
-//!  Opening ───────────────────────────▶ Established ─────────────────────────▶ Closing
-//!     ▲                                                                           │
-//!     └───────────────── a new SYN from inside (the client reuses its port) ──────┘
+//!          SYN from the server            FIN of one           FIN of the other
+//!   Init ──────────────────────▶ Established ───▶ ClientFin ───────────────┐
+//!    ▲                                      └───▶ ServerFin ───────────▶ BothFin
+//!    │                                                                     │
+//!    └──────────── a SYN from inside: the client uses its port again ──────┤
+//!                                                                          │
+//!   any but BothFin ── RST ──▶ Transitory ── any segment but RST, SYN ──▶ where it was
 //! ```
-//! After RFC 7857 section 2 and RFC 6146 section 3.5.2; a connection of which one side is closed
-//! (half-closed) is still established.
+//! The states of RFC 7857 section 2, which are those of RFC 6146 section 3.5.2.2. CLOSED is the
+//! absence of a session. A connection of which one side is closed lives as long as an established
+//! one. Nothing but a segment that counts ([`window`]) moves a connection.
+pub mod options;
+pub mod window;
+
+use crate::flow::Direction;
 
 /// The flag byte of a TCP header (RFC 9293 section 3.1).
 #[repr(transparent)]
@@ -35,71 +43,158 @@ impl Flags {
         self.has(Self::SYN) && !self.has(Self::ACK) && !self.has(Self::RST)
     }
 
-    /// Those of the flags that move a connection from state to state.
+    /// Whether any flag is set that may move a connection from state to state.
     #[inline(always)]
     #[must_use]
-    pub const fn events(self) -> Self {
-        Self(self.0 & (Self::FIN.0 | Self::SYN.0 | Self::RST.0))
-    }
-
-    /// Both sets together.
-    #[inline(always)]
-    #[must_use]
-    pub const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+    pub const fn eventful(self) -> bool {
+        self.0 & (Self::FIN.0 | Self::SYN.0 | Self::RST.0) != 0
     }
 }
 
-/// State of a connection.
-#[repr(u8)]
+/// What of a segment says where it stands in its connection.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Segment {
+    pub sequence: u32,
+    pub acknowledgement: u32,
+    /// Bytes behind the header, those of a super-frame included.
+    pub payload: u32,
+    /// As the header has it, not scaled.
+    pub window: u16,
+    pub flags: Flags,
+    /// What a SYN offers, or [`options::NO_SCALE`].
+    pub scale: u8,
+}
+
+impl Segment {
+    /// Of a packet that is not TCP.
+    pub const NONE: Self = Self {
+        sequence: 0,
+        acknowledgement: 0,
+        payload: 0,
+        window: 0,
+        flags: Flags::NONE,
+        scale: options::NO_SCALE,
+    };
+
+    /// The sequence number after its last byte. SYN and FIN count as one each.
+    #[inline(always)]
+    #[must_use]
+    pub const fn end(&self) -> u32 {
+        let flags = self.flags.0;
+        let (syn, fin) = (flags >> 1 & 1, flags & 1);
+        self.sequence.wrapping_add(self.payload).wrapping_add((syn + fin) as u32)
+    }
+}
+
+/// Where a connection is. CLOSED is the absence of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
-    Opening = 0,
-    Established = 1,
-    Closing = 2,
+    /// The client has sent a SYN.
+    Init,
+    /// And so has the server.
+    Established,
+    /// The client has closed its half (C_FIN_RCV).
+    ClientFin,
+    /// The server has closed its half (S_FIN_RCV).
+    ServerFin,
+    /// Both halves are closed (C_FIN_S_FIN_RCV).
+    BothFin,
+    /// A RST has been seen, and nothing after it (TRANS).
+    Transitory,
 }
 
-/// The state that follows from the events seen from the two sides. Which side is which does not
-/// matter.
-#[inline(always)]
-#[must_use]
-pub const fn state(one: Flags, other: Flags) -> State {
-    let any = one.with(other);
-    if any.has(Flags::RST) || (one.has(Flags::FIN) && other.has(Flags::FIN)) {
-        State::Closing
-    } else if one.has(Flags::SYN) && other.has(Flags::SYN) {
-        State::Established
-    } else {
-        State::Opening
+/// A connection's state, and the one to which it returns if it survives a RST. Four bits.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Connection(u8);
+
+impl Connection {
+    /// After the client's SYN.
+    pub const NEW: Self = Self(0);
+    /// After the server's.
+    pub const ANSWERED: Self = Self(1);
+    const CLIENT_FIN: u8 = 2;
+    const SERVER_FIN: u8 = 4;
+    const RESET: u8 = 8;
+    const MASK: u8 = 15;
+
+    /// From the four lower bits.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Self {
+        Self(bits & Self::MASK)
+    }
+
+    /// The four bits.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    #[inline(always)]
+    #[must_use]
+    pub const fn state(self) -> State {
+        let fins = self.0 & (Self::CLIENT_FIN | Self::SERVER_FIN);
+        if self.0 & Self::RESET != 0 {
+            State::Transitory
+        } else if !self.answered() {
+            State::Init
+        } else if fins == 0 {
+            State::Established
+        } else if fins == Self::CLIENT_FIN {
+            State::ClientFin
+        } else if fins == Self::SERVER_FIN {
+            State::ServerFin
+        } else {
+            State::BothFin
+        }
+    }
+
+    /// Whether the server's SYN has been seen.
+    #[inline(always)]
+    #[must_use]
+    pub const fn answered(self) -> bool {
+        self.0 & Self::ANSWERED.0 != 0
+    }
+
+    /// Whether the connection is over for at least one side, so that the client may use its port
+    /// again.
+    #[inline(always)]
+    #[must_use]
+    pub const fn finished(self) -> bool {
+        matches!(self.state(), State::BothFin | State::Transitory)
+    }
+
+    /// Where a segment that counts leads. Of RST, SYN and FIN the first decides, as a receiver looks
+    /// at them in this order (RFC 9293 section 3.10.7).
+    #[inline(always)]
+    #[must_use]
+    pub const fn after(self, direction: Direction, flags: Flags) -> Self {
+        let from_inside = matches!(direction, Direction::Outbound);
+        if flags.has(Flags::RST) {
+            return match self.state() {
+                // Closed is closed: an address in TIME_WAIT stays there.
+                State::BothFin => self,
+                _ => Self(self.0 | Self::RESET),
+            };
+        }
+        if flags.has(Flags::SYN) {
+            return match self.state() {
+                State::Init if !from_inside => Self::ANSWERED,
+                State::BothFin | State::Transitory if from_inside && flags.opens() => Self::NEW,
+                _ => self,
+            };
+        }
+        let alive = self.0 & !Self::RESET;
+        // Before both SYNs there is nothing to close.
+        if flags.has(Flags::FIN) && self.answered() {
+            return Self(alive | if from_inside { Self::CLIENT_FIN } else { Self::SERVER_FIN });
+        }
+        Self(alive)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Every pair of events, by the definition in the module's drawing, written another way.
-    #[test]
-    fn every_pair_of_events_has_the_documented_state() {
-        for a in (0..8).map(Flags) {
-            for b in (0..8).map(Flags) {
-                let both = |flag: Flags| a.0 & b.0 & flag.0 != 0;
-                let expected = match () {
-                    () if (a.0 | b.0) & 4 != 0 => State::Closing,
-                    () if both(Flags::FIN) => State::Closing,
-                    () if both(Flags::SYN) => State::Established,
-                    () => State::Opening,
-                };
-                assert_eq!(state(a, b), expected, "{a:?} {b:?}");
-                assert_eq!(state(a, b), state(b, a));
-            }
-        }
-    }
-
-    #[test]
-    fn only_a_bare_syn_opens() {
-        let opens = |flags| Flags(flags).opens();
-        assert!(opens(0x02) && opens(0xc2), "SYN, and SYN with ECN set-up");
-        assert!(!opens(0x12) && !opens(0x10) && !opens(0x06) && !opens(0x01) && !opens(0));
-    }
-}
+mod tests;

@@ -90,8 +90,8 @@ fn view(pair: &SessionPair, names: &HashMap<u32, &str>, now_ns: u64) -> Option<S
         inside: endpoint(key.local, key.local_port),
         outside: endpoint(outbound.address, outbound.port),
         remote: endpoint(key.remote, key.remote_port),
-        rule: names.get(&outbound.rule).copied().unwrap_or_default().to_owned(),
-        age_s: now_ns.saturating_sub(outbound.created_ns) / NS_PER_S,
+        rule: names.get(&outbound.rule_id()).copied().unwrap_or_default().to_owned(),
+        age_s: (now_ns / NS_PER_S).saturating_sub(outbound.created_s.into()),
         expires_s: pair.deadline_ns().saturating_sub(now_ns) / NS_PER_S,
         packets: Directions { out: outbound.packets, inbound: packets_in },
         bytes: Directions { out: outbound.bytes, inbound: bytes_in },
@@ -115,9 +115,10 @@ fn matches(filter: &SessionFilter, view: &SessionView) -> bool {
 mod tests {
     use nat_common::{
         addr::{Ipv4, Port},
-        session::Session,
+        session::{Birth, Session},
         settings::Lifetime,
         stats::RuleCounters,
+        tcp::Segment,
     };
 
     use super::*;
@@ -128,10 +129,14 @@ mod tests {
         let inside = (Ipv4::new([10, 0, 0, last_octet]), Port::new(41822));
         let external = (Ipv4::new([203, 0, 113, 7]), Port::new(50711));
         let key = FlowKey::new(protocol, inside, (Ipv4::new([198, 51, 100, 9]), Port::new(443)));
-        let lifetime = Lifetime::initial(protocol, 443);
-        let entry = |key: &FlowKey, to| {
-            Session::new(protocol, key, to, 3, lifetime, 88 * NS_PER_S, 60 * NS_PER_S)
+        let birth = Birth {
+            protocol,
+            rule: 3,
+            lifetime: Lifetime::initial(protocol, 443),
+            timeout_ns: 60 * NS_PER_S,
+            first: Segment::NONE,
         };
+        let entry = |key: &FlowKey, to| Session::new(key, to, &birth, 88 * NS_PER_S);
         let outbound = Session { packets: 18, bytes: 2100, ..entry(&key, external) };
         let inbound_key = key.translated(external.0, external.1);
         let inbound = Session { packets: 24, bytes: 31000, ..entry(&inbound_key, inside) };

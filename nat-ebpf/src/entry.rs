@@ -8,9 +8,9 @@ use nat_common::{
     addr::{Ipv4, Port},
     checksum::Delta,
     flow::{Direction, FlowKey},
-    session::{DELETED, Session},
+    session::{self, DELETED, Session},
     settings::Lifetime,
-    tcp,
+    tcp::{Connection, Segment, window::Track},
 };
 
 use crate::{
@@ -49,13 +49,46 @@ impl From<&Session> for Translation {
 #[derive(Clone, Copy)]
 pub struct Entry(*mut Session);
 
-/// The word of an entry whose last byte is the lifetime.
-const LIFETIME_WORD: usize = offset_of!(Session, lifetime) / size_of::<u64>();
+/// The word of an entry whose last bytes are the connection's state and the lifetime.
+const STATE_WORD: usize = offset_of!(Session, tcp) / size_of::<u64>();
 
+const _: () = assert!(offset_of!(Session, tcp) % size_of::<u64>() == size_of::<u64>() - 2);
 const _: () = assert!(offset_of!(Session, lifetime) % size_of::<u64>() == size_of::<u64>() - 1);
 
-/// The rest of that word changes three times in a connection's life: each flag once.
-const ADVANCE_TRIES: u32 = 4;
+/// The word of an outbound entry that holds the state of its connection, as it was read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct StateWord(u64);
+
+impl StateWord {
+    #[inline(always)]
+    pub fn connection(self) -> Connection {
+        let [.., tcp, _] = self.0.to_ne_bytes();
+        Connection::from_bits(tcp)
+    }
+
+    #[inline(always)]
+    pub fn lifetime(self) -> Lifetime {
+        let [.., lifetime] = self.0.to_ne_bytes();
+        Lifetime::from_number(lifetime)
+    }
+
+    /// The scale of this direction's windows.
+    #[inline(always)]
+    pub fn scale(self) -> u8 {
+        let [.., tcp, _] = self.0.to_ne_bytes();
+        tcp >> 4
+    }
+
+    /// The same word with another state.
+    #[inline(always)]
+    pub fn with(self, connection: Connection, scale: u8) -> Self {
+        let mut bytes = self.0.to_ne_bytes();
+        let [.., tcp, lifetime] = &mut bytes;
+        *tcp = session::pack(connection, scale);
+        *lifetime = Lifetime::of_tcp(connection.state()) as u8;
+        Self(u64::from_ne_bytes(bytes))
+    }
+}
 
 macro_rules! read {
     ($entry:expr, $field:ident) => {
@@ -114,14 +147,16 @@ impl Entry {
         found == from_ns
     }
 
+    /// Whether a packet moves the deadline again.
     #[inline(always)]
-    pub fn refresh_ns(self) -> u64 {
-        read!(self, refresh_ns)
+    pub fn due(self, now_ns: u64) -> bool {
+        session::due(read!(self, refresh_ticks), now_ns)
     }
 
+    /// The deadline has been moved.
     #[inline(always)]
-    pub fn set_refresh_ns(self, refresh_ns: u64) {
-        write!(self, refresh_ns, refresh_ns);
+    pub fn refreshed(self, now_ns: u64) {
+        write!(self, refresh_ticks, session::next_refresh(now_ns));
     }
 
     #[inline(always)]
@@ -129,51 +164,89 @@ impl Entry {
         Lifetime::from_number(read!(self, lifetime))
     }
 
-    /// For a connection that starts over.
+    /// Of an inbound entry, which follows the outbound one.
     #[inline(always)]
     pub fn set_lifetime(self, lifetime: Lifetime) {
         write!(self, lifetime, lifetime as u8);
     }
 
-    /// Moves a TCP session on to a later state. Never back: a CPU that has not seen yet what the
-    /// other side sends at this moment must not undo what another CPU has made of both. Returns
-    /// whether this call did.
+    /// The state of an outbound entry's connection.
     #[inline(always)]
-    pub fn advance_lifetime(self, lifetime: Lifetime) -> bool {
-        for _ in 0..ADVANCE_TRIES {
-            // SAFETY: an aligned word of a map value, see `read!`.
-            let word = unsafe { self.0.cast::<u64>().add(LIFETIME_WORD) };
-            // SAFETY: as above.
-            let before = unsafe { read_volatile(word) };
-            let mut bytes = before.to_ne_bytes();
-            let [.., stored] = &mut bytes;
-            if *stored >= lifetime as u8 {
-                return false;
-            }
-            *stored = lifetime as u8;
-            // SAFETY: as above.
-            let found =
-                unsafe { atomic::compare_exchange(word, before, u64::from_ne_bytes(bytes)) };
-            if found == before {
-                return true;
-            }
+    pub fn state(self) -> StateWord {
+        // SAFETY: an aligned word of a map value, see `read!`.
+        StateWord(unsafe { read_volatile(self.0.cast::<u64>().add(STATE_WORD)) })
+    }
+
+    /// Replaces the state of an outbound entry's connection, unless it is not `from` any more.
+    #[inline(always)]
+    pub fn move_state(self, from: StateWord, to: StateWord) -> bool {
+        // SAFETY: as for `state`.
+        let found =
+            unsafe { atomic::compare_exchange(self.0.cast::<u64>().add(STATE_WORD), from.0, to.0) };
+        found == from.0
+    }
+
+    /// What this direction's sender has sent.
+    #[inline(always)]
+    pub fn track(self) -> Track {
+        Track {
+            next: read!(self, next),
+            ack: read!(self, ack),
+            window: read!(self, window),
+            scale: read!(self, tcp) >> 4,
+            asked: read!(self, asked),
         }
-        false
+    }
+
+    /// Notes a segment of this direction's sender. Nothing is written if it says nothing new.
+    #[inline(always)]
+    pub fn note(self, segment: &Segment) {
+        let before = self.track();
+        let next = before.next_after(segment);
+        if next != before.next {
+            write!(self, next, next);
+        }
+        if before.has_news(segment) {
+            write!(self, ack, segment.acknowledgement);
+            write!(self, window, segment.window);
+        }
+    }
+
+    /// Notes the first segment of this direction's sender, and what it answers.
+    #[inline(always)]
+    pub fn note_syn(self, segment: &Segment, ack: u32) {
+        write!(self, next, segment.end());
+        write!(self, ack, ack);
+        write!(self, window, segment.window);
+        write!(self, asked, 0);
+    }
+
+    /// Of an inbound entry; that of an outbound one changes with its state.
+    #[inline(always)]
+    pub fn set_scale(self, scale: u8) {
+        write!(self, tcp, session::pack(Connection::NEW, scale));
+    }
+
+    /// What this receiver waits for, when its peer has begun.
+    #[inline(always)]
+    pub fn set_ack(self, ack: u32) {
+        write!(self, ack, ack);
+    }
+
+    /// Where this sender goes on, when its peer has answered what it asked.
+    #[inline(always)]
+    pub fn set_next(self, next: u32) {
+        write!(self, next, next);
     }
 
     #[inline(always)]
-    pub fn seen(self) -> tcp::Flags {
-        tcp::Flags(read!(self, seen))
-    }
-
-    #[inline(always)]
-    pub fn set_seen(self, seen: tcp::Flags) {
-        write!(self, seen, seen.0);
+    pub fn set_asked(self, asked: u32) {
+        write!(self, asked, asked);
     }
 
     #[inline(always)]
     pub fn rule(self) -> u32 {
-        read!(self, rule)
+        read!(self, rule).into()
     }
 
     /// Packets and bytes so far.
@@ -189,13 +262,6 @@ impl Entry {
         let (packets_before, bytes_before) = self.totals();
         write!(self, packets, packets_before + packets);
         write!(self, bytes, bytes_before + bytes);
-    }
-
-    /// Makes all earlier writes to this entry visible to a CPU that passes its own barrier later.
-    #[inline(always)]
-    pub fn barrier(self) {
-        // SAFETY: an aligned field of a map value, see `read!`.
-        unsafe { atomic::fetch_add(&raw mut (*self.0).packets, 0) };
     }
 
     /// Takes the right to remove the session, if its deadline is still `deadline_ns`. At most one

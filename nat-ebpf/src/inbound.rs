@@ -43,8 +43,12 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
         return Err(without_session(hook, &packet));
     };
     let route = hook.route(&packet, live.to.address, Role::Inside)?;
-    let flags = packet.tcp_flags();
-    session::touch(&live, Direction::Inbound, &key, flags, hook.weight(), now_ns);
+    if hook.delivers(&packet, live.to.address) {
+        let flags = packet.tcp_flags();
+        session::touch(&live, Direction::Inbound, &key, flags, hook.weight(), now_ns);
+    } else {
+        live.count(hook.weight());
+    }
     let protocol = Protocol::from_number(packet.protocol).ok_or(Verdict::NoSession)?;
     hook.translate(&packet, Direction::Inbound, protocol, &live.to, &route)?;
     mss::clamp(hook, &packet, live.to.mss)

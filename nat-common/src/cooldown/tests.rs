@@ -82,22 +82,29 @@ fn rfc6888_req8_new_settings_hold_at_once() {
 
 #[test]
 fn kb2596065_how_a_connection_ended_decides() {
-    let tcp = |one: u8, other: u8| {
-        let reason = Reason::of(Protocol::Tcp, tcp::Flags(one), tcp::Flags(other));
-        assert_eq!(reason, Reason::of(Protocol::Tcp, tcp::Flags(other), tcp::Flags(one)));
-        reason
+    use crate::flow::Direction::{Inbound, Outbound};
+    const SYN: tcp::Flags = tcp::Flags::SYN;
+    const FIN: tcp::Flags = tcp::Flags::FIN;
+    const RST: tcp::Flags = tcp::Flags::RST;
+    let after = |segments: &[(_, tcp::Flags)]| {
+        let connection = segments
+            .iter()
+            .fold(tcp::Connection::NEW, |now, (direction, flags)| now.after(*direction, *flags));
+        Reason::of(Protocol::Tcp, connection)
     };
-    let (fin, syn, rst) = (tcp::Flags::FIN.0, tcp::Flags::SYN.0, tcp::Flags::RST.0);
-    assert_eq!(tcp(syn, 0), Reason::HalfOpen, "unanswered");
-    assert_eq!(tcp(syn | fin, 0), Reason::HalfOpen, "given up by the client");
-    assert_eq!(tcp(syn, rst), Reason::Rst, "refused");
-    assert_eq!(tcp(syn | fin, syn | rst), Reason::Rst, "answered by a reset");
-    assert_eq!(tcp(syn, syn), Reason::Fin, "silent too long");
-    assert_eq!(tcp(syn | fin, syn), Reason::Fin, "half-closed and silent too long");
-    assert_eq!(tcp(syn | fin, syn | fin), Reason::Fin);
-    assert_eq!(tcp(syn | fin | rst, syn | fin), Reason::Fin, "RFC 1337: TIME_WAIT stays");
+    let answer = (Inbound, SYN);
+    assert_eq!(after(&[]), Reason::HalfOpen, "unanswered");
+    assert_eq!(after(&[(Inbound, RST)]), Reason::Rst, "refused");
+    assert_eq!(after(&[answer, (Inbound, RST)]), Reason::Rst, "answered, then reset");
+    assert_eq!(after(&[answer]), Reason::Fin, "silent too long");
+    assert_eq!(after(&[answer, (Outbound, FIN)]), Reason::Fin, "half-closed and silent too long");
+    for (first, second) in [(Inbound, Outbound), (Outbound, Inbound)] {
+        assert_eq!(after(&[answer, (first, FIN), (second, FIN)]), Reason::Fin);
+        let reset = [answer, (first, FIN), (second, FIN), (second, RST)];
+        assert_eq!(after(&reset), Reason::Fin, "RFC 1337: TIME_WAIT stays");
+    }
     for protocol in [Protocol::Udp, Protocol::Icmp] {
-        assert_eq!(Reason::of(protocol, tcp::Flags::NONE, tcp::Flags::NONE), Reason::UdpIcmp);
+        assert_eq!(Reason::of(protocol, tcp::Connection::NEW), Reason::UdpIcmp);
     }
 }
 

@@ -79,7 +79,7 @@ fn rules(state: &impl State) -> Result<Vec<RuleCount>, Failure> {
     let now_ns = clock::now_ns();
     let mut by_rule: HashMap<u32, Vec<SessionPair>> = HashMap::new();
     for pair in state.sessions()? {
-        by_rule.entry(pair.outbound.rule).or_default().push(pair);
+        by_rule.entry(pair.outbound.rule_id()).or_default().push(pair);
     }
     let counts = state.rules()?.into_iter().map(|rule| {
         let pairs = by_rule.remove(&rule.id).unwrap_or_default();

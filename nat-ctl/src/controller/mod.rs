@@ -200,7 +200,7 @@ impl<D: Datapath> Controller<D> {
             .datapath
             .sessions()?
             .iter()
-            .filter(|pair| ids.contains(&pair.outbound.rule))
+            .filter(|pair| ids.contains(&pair.outbound.rule_id()))
             .filter(|pair| !local.contains(&pair.outbound.address.into()))
             .map(|pair| pair.key)
             .collect();

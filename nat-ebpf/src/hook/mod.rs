@@ -39,6 +39,10 @@ pub trait Hook: Frame {
     /// Whether the packet may come from where it says it comes from.
     fn genuine(&self, packet: &Packet) -> Result<(), Verdict>;
 
+    /// Whether a packet from outside reaches `address`, for all this machine can know: the next
+    /// router must not find its time to live used up.
+    fn delivers(&self, packet: &Packet, address: Ipv4) -> bool;
+
     /// Whether this machine itself sends the packet.
     fn own(&self) -> bool;
 

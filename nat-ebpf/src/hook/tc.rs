@@ -25,7 +25,7 @@ use crate::{
     entry::Translation,
     packet::Frame,
     stage::{
-        guard, icmp,
+        guard, icmp, locals,
         parse::{ETHERNET_BYTES, IPV4_OFFSET},
         redirect,
         stats::count,
@@ -135,6 +135,12 @@ impl Hook for Tc {
             _ => false,
         };
         if looked_at { Ok(()) } else { guard::check(self.ctx.as_ptr(), packet, arrived) }
+    }
+
+    /// One that the stack has to forward would die there.
+    #[inline(always)]
+    fn delivers(&self, packet: &Packet, address: Ipv4) -> bool {
+        packet.ttl > 1 || locals::has(locals::ANY_INTERFACE, address)
     }
 
     #[inline(always)]

@@ -111,6 +111,12 @@ impl Hook for Xdp {
         guard::check(self.ctx.as_ptr(), packet, self.ctx.ingress_ifindex() as u32)
     }
 
+    /// Others have been left to the stack.
+    #[inline(always)]
+    fn delivers(&self, _packet: &Packet, _address: Ipv4) -> bool {
+        true
+    }
+
     #[inline(always)]
     fn own(&self) -> bool {
         false

@@ -2,6 +2,7 @@
 pub mod classify;
 pub mod guard;
 pub mod icmp;
+pub mod locals;
 pub mod mss;
 pub mod open;
 pub mod parse;

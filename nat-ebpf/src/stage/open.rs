@@ -14,24 +14,23 @@ use aya_log_ebpf::trace;
 use nat_common::{
     addr::Ipv4,
     flow::{Direction, FlowKey, Protocol},
-    guard::LocalKey,
     pool::{self, PoolKey, Pooling},
     port::Candidates,
     rule::Action,
-    session::Session,
+    session::{Birth, Session},
     settings::Lifetime,
     source::ChoiceKey,
-    tcp,
+    tcp::{self, Segment},
     verdict::{Fate, Verdict},
 };
 
 use crate::{
     entry::Translation,
     hook::Weight,
-    maps::{CHOICES, INBOUND, LOCALS, OUTBOUND, POOLS},
+    maps::{CHOICES, INBOUND, OUTBOUND, POOLS},
     stage::{
         classify::{self, Matched},
-        port,
+        locals, parse, port,
         session::{self, Found},
         stats,
     },
@@ -85,17 +84,6 @@ pub struct Request {
 
 /// [`Request::untranslatable`] of a packet that can be translated.
 pub const TRANSLATABLE: u8 = u8::MAX;
-
-/// What both entries of a new session have in common.
-#[derive(Clone, Copy)]
-pub struct Birth {
-    pub protocol: Protocol,
-    pub rule: u32,
-    pub lifetime: Lifetime,
-    pub timeout_ns: u64,
-    /// As [`nat_common::rule::Rule::mss`].
-    pub mss: u16,
-}
 
 /// One request a CPU: the programs of a CPU do not interrupt each other.
 #[map]
@@ -175,12 +163,8 @@ fn untranslated(request: &Request, passed: Verdict) -> Verdict {
     let Ok(generation) = classify::generation() else {
         return Verdict::NotConfigured;
     };
-    let has = |ifindex| {
-        let key = LocalKey { generation, ifindex, address: request.source };
-        // SAFETY: the value is not looked at.
-        unsafe { LOCALS.get(&key) }.is_some()
-    };
-    if !request.own || has(request.egress) || !has(ANY_INTERFACE) {
+    let has = |ifindex| locals::has(ifindex, request.source);
+    if !request.own || has(request.egress) || !has(locals::ANY_INTERFACE) {
         return passed;
     }
     match classify::settings(generation) {
@@ -189,9 +173,6 @@ fn untranslated(request: &Request, passed: Verdict) -> Verdict {
         Err(verdict) => verdict,
     }
 }
-
-/// [`LocalKey::ifindex`] of every address of this machine.
-const ANY_INTERFACE: u32 = 0;
 
 /// Makes the session of a packet that a `snat` rule covers: claims an external endpoint, then
 /// publishes. Leaves nothing behind on failure.
@@ -220,8 +201,12 @@ fn prepare(request: &mut Request, matched: &Matched) -> Result<(), Verdict> {
     }
     let lifetime = Lifetime::initial(protocol, request.key.remote_port.number());
     let timeout_ns = classify::settings(matched.generation)?.timeout_ns(lifetime);
+    let first = match protocol {
+        Protocol::Tcp => *parse::segment().ok_or(Verdict::NotConfigured)?,
+        Protocol::Udp | Protocol::Icmp => Segment::NONE,
+    };
     let (rule, mss) = (matched.rule.id, matched.rule.mss);
-    request.birth = Birth { protocol, rule, lifetime, timeout_ns, mss };
+    request.birth = Birth { protocol, rule, lifetime, timeout_ns, first, mss };
     match external(matched.generation, matched.position, matched.rule.pooling) {
         TRANSLATABLE => {}
         verdict => return Err(Verdict::from_number(verdict)),
@@ -235,8 +220,7 @@ fn prepare(request: &mut Request, matched: &Matched) -> Result<(), Verdict> {
 #[inline(always)]
 fn publish(request: &mut Request) -> Result<(), Verdict> {
     let to = (request.claim.local, request.claim.local_port);
-    request.entry = request.birth.entry(&request.key, to, request.now_ns);
-    request.entry.seen = request.flags.events().0;
+    request.entry = Session::new(&request.key, to, &request.birth, request.now_ns);
     request.entry.packets = request.weight.packets;
     request.entry.bytes = request.weight.bytes;
     match OUTBOUND.insert(&request.key, &request.entry, BPF_NOEXIST as u64) {
@@ -308,21 +292,11 @@ fn join(request: &mut Request) -> Result<(), Verdict> {
     let (key, direction) = (&request.key, Direction::Outbound);
     match session::find(direction, key, request.now_ns)? {
         Found::Live(winner) => {
-            let Request { flags, weight, now_ns, .. } = *request;
-            session::touch(&winner, direction, key, flags, weight, now_ns);
+            // Made just now, by the same packet or one like it: there is nothing else to note.
+            winner.count(request.weight);
             request.to = winner.to;
             Ok(())
         }
         Found::Ended | Found::Absent => Err(Verdict::Contended),
-    }
-}
-
-impl Birth {
-    /// The entry stored under `key` that replaces its local endpoint by `to`.
-    #[inline(always)]
-    pub fn entry(&self, key: &FlowKey, to: (Ipv4, nat_common::addr::Port), now_ns: u64) -> Session {
-        let Self { protocol, rule, lifetime, timeout_ns, mss } = *self;
-        let session = Session::new(protocol, key, to, rule, lifetime, now_ns, timeout_ns);
-        Session { mss, ..session }
     }
 }

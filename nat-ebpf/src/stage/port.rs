@@ -2,7 +2,7 @@
 use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_loop};
-use nat_common::{limits::PORT_TRIES_MAX, verdict::Verdict};
+use nat_common::{limits::PORT_TRIES_MAX, session::Session, verdict::Verdict};
 
 use crate::{
     maps::INBOUND,
@@ -48,9 +48,10 @@ unsafe extern "C" fn try_next_port(_turn: u32, _context: *mut c_void) -> i64 {
     let Ok(request) = request() else {
         return ENOUGH;
     };
-    let Request { key, external, birth, now_ns, .. } = *request;
+    let Request { key, external, now_ns, .. } = *request;
     request.claim = key.translated(external, request.candidates.next_port());
-    request.entry = birth.entry(&request.claim, (key.local, key.local_port), now_ns);
+    let inside = (key.local, key.local_port);
+    request.entry = Session::new(&request.claim, inside, &request.birth, now_ns);
     request.result = insert(request);
     if request.result != EXISTS {
         return ENOUGH;

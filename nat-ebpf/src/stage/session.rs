@@ -1,10 +1,9 @@
 //! Key → session: found, kept alive, ended. [`super::open`] makes them.
 use nat_common::{
     flow::{Direction, FlowKey},
-    limits::REFRESH_INTERVAL_NS,
     session::{self, DELETED},
     settings::Lifetime,
-    tcp,
+    tcp::{self, window},
     verdict::Verdict,
 };
 
@@ -12,7 +11,7 @@ use crate::{
     entry::{Entry, Translation},
     hook::Weight,
     maps::{INBOUND, OUTBOUND},
-    stage::{classify, stats},
+    stage::{classify, parse, stats},
 };
 
 /// What a look-up found.
@@ -58,7 +57,7 @@ pub fn find(direction: Direction, key: &FlowKey, now_ns: u64) -> Result<Found, V
     Ok(Found::Live(Live { entry, to }))
 }
 
-/// What a packet that will be translated does to its session.
+/// What a packet that will be translated, and may reach its receiver, does to its session.
 #[inline(always)]
 pub fn touch(
     live: &Live,
@@ -69,13 +68,34 @@ pub fn touch(
     now_ns: u64,
 ) {
     let entry = live.entry;
-    if flags.events() != tcp::Flags::NONE {
-        tcp_event(live, direction, key, flags, now_ns);
-    }
-    if now_ns >= entry.refresh_ns() && entry.lifetime().refreshed_by(direction) {
+    let lifetime = entry.lifetime();
+    let counts = match lifetime {
+        // The way of nearly all packets: this direction's own entry is all there is to it.
+        Lifetime::TcpEstablished if !flags.eventful() => {
+            if let Some(segment) = parse::segment() {
+                entry.note(segment);
+            }
+            true
+        }
+        Lifetime::TcpOpening | Lifetime::TcpEstablished | Lifetime::TcpClosing => {
+            let other_key = key.translated(live.to.address, live.to.port);
+            let outbound = matches!(direction, Direction::Outbound);
+            tcp_event(entry, outbound, &other_key, now_ns)
+        }
+        Lifetime::Udp | Lifetime::UdpDns | Lifetime::Icmp => lifetime.refreshed_by(direction),
+    };
+    if counts && entry.due(now_ns) {
         refresh(entry, now_ns);
     }
-    entry.count(weight.packets, weight.bytes);
+    live.count(weight);
+}
+
+impl Live {
+    /// Counts a packet, and nothing more: it will not reach its receiver.
+    #[inline(always)]
+    pub fn count(&self, weight: Weight) {
+        self.entry.count(weight.packets, weight.bytes);
+    }
 }
 
 /// Moves an entry's deadline. Once more if the session has entered another state meanwhile, so that
@@ -91,7 +111,7 @@ fn refresh(entry: Entry, now_ns: u64) {
         if before_ns == DELETED {
             return;
         }
-        entry.set_refresh_ns(now_ns + REFRESH_INTERVAL_NS);
+        entry.refreshed(now_ns);
         entry.move_deadline(before_ns, session::deadline(now_ns, timeout_ns));
         if entry.lifetime() as u8 == lifetime as u8 {
             return;
@@ -105,46 +125,94 @@ fn timeout_ns(lifetime: Lifetime) -> Result<u64, Verdict> {
     Ok(settings.timeout_ns(lifetime))
 }
 
-/// SYN, FIN and RST: the only time that one direction looks at the other.
-#[inline(always)]
-fn tcp_event(live: &Live, direction: Direction, key: &FlowKey, flags: tcp::Flags, now_ns: u64) {
-    let entry = live.entry;
-    let other_key = key.translated(live.to.address, live.to.port);
-    let Some(other) = Entry::find(direction.reverse(), &other_key) else {
-        return;
+/// The state of a connection is tried to be moved so often: each try that fails is another CPU's
+/// step, of which there are few in a connection's life.
+const STATE_TRIES: u32 = 4;
+
+/// A segment that may move its connection to another state: the only time that one direction looks
+/// at the other. Returns whether it counts, so that it may move the deadline, too.
+///
+/// Not inlined: the verifier walks it once, and its memory is not on the stack of all others.
+#[inline(never)]
+fn tcp_event(own: Entry, outbound: bool, other_key: &FlowKey, now_ns: u64) -> bool {
+    let direction = if outbound { Direction::Outbound } else { Direction::Inbound };
+    let (Some(other), Some(segment)) =
+        (Entry::find(direction.reverse(), other_key), parse::segment())
+    else {
+        return false;
     };
-    // Both sides may send their FIN at once, on two CPUs: write, pass a barrier, then read, so
-    // that at least one of them sees both.
-    let before = entry.seen();
-    let noted = before.with(flags.events());
-    entry.set_seen(noted);
-    entry.barrier();
-    let other_seen = other.seen();
-    let change = session::tcp_event(direction, flags, before, other_seen);
-    // The connection starts over, perhaps with nothing heard from the other side yet.
-    let starts_over = change.seen != noted || change.other_seen != other_seen;
+    let segment = &*segment;
+    let (out, inbound) = if outbound { (own, other) } else { (other, own) };
+    let connection = out.state().connection();
+    let verdict = window::judge(connection, direction, segment, &own.track(), &other.track());
+    let syn = segment.flags.has(tcp::Flags::SYN) && !segment.flags.has(tcp::Flags::RST);
+    let first = segment.sequence.wrapping_add(1);
+    let replaces = match verdict {
+        window::Verdict::Ignored => return false,
+        window::Verdict::Asks => {
+            other.set_asked(first);
+            return false;
+        }
+        window::Verdict::Counts => false,
+        window::Verdict::Replaces => true,
+    };
+    let starts_over = outbound && syn && connection.finished();
     if starts_over {
-        entry.set_seen(change.seen);
-        other.set_seen(change.other_seen);
+        own.note_syn(segment, first);
+        other.note_syn(segment, first);
+    } else if syn && !outbound {
+        let acks = segment.flags.has(tcp::Flags::ACK);
+        own.note_syn(segment, if acks { segment.acknowledgement } else { own.track().ack });
+        own.set_scale(segment.scale);
+        other.set_ack(first);
+        if replaces {
+            other.set_next(segment.acknowledgement);
+        }
+    } else if !segment.flags.has(tcp::Flags::RST) {
+        own.note(segment);
     }
-    for one in [entry, other] {
-        if starts_over {
-            one.set_lifetime(change.lifetime);
-            refresh(one, now_ns);
+    for _ in 0..STATE_TRIES {
+        let before = out.state();
+        let (connection, scale) = (before.connection(), before.scale());
+        let connection = if replaces {
+            tcp::Connection::ANSWERED
         } else {
-            advance(one, change.lifetime, now_ns);
+            connection.after(direction, segment.flags)
+        };
+        let after = before.with(connection, if starts_over { segment.scale } else { scale });
+        if after == before {
+            break;
+        }
+        if out.move_state(before, after) {
+            if after.lifetime() as u8 != before.lifetime() as u8 {
+                settle(out, inbound, now_ns);
+            }
+            break;
+        }
+    }
+    true
+}
+
+/// Makes both entries follow the state that is in the outbound one: another CPU may be at it, too,
+/// and whoever writes last looks whether what it has written still holds.
+#[inline(always)]
+fn settle(out: Entry, inbound: Entry, now_ns: u64) {
+    for _ in 0..STATE_TRIES {
+        let lifetime = out.lifetime();
+        inbound.set_lifetime(lifetime);
+        refresh_settled(out, now_ns);
+        refresh_settled(inbound, now_ns);
+        if out.lifetime() as u8 == lifetime as u8 {
+            return;
         }
     }
 }
 
-/// Moves one direction's entry on to another state of its connection.
-///
-/// Not inlined: the verifier would follow its loops anew from every place where it stood.
+/// [`refresh`], not inlined: the verifier would follow its loop anew from every place where it
+/// stood.
 #[inline(never)]
-fn advance(entry: Entry, lifetime: Lifetime, now_ns: u64) {
-    if entry.advance_lifetime(lifetime) {
-        refresh(entry, now_ns);
-    }
+fn refresh_settled(entry: Entry, now_ns: u64) {
+    refresh(entry, now_ns);
 }
 
 /// Whether the session that holds an inbound key has ended; its outbound key if so.

@@ -13,7 +13,8 @@
 //! | `flow` | what tells one flow from another |
 //! | `rules` | the rule table and its reading in order |
 //! | `host` | the gateway's addresses, routes, neighbours, MTUs |
-//! | `session` | a session: deadlines, TCP states |
+//! | `session` | a session: its deadlines |
+//! | `tcp` | a connection: its state, and which segments move it |
 //! | `sessions` | all of them, and what they claim |
 //! | `outbound`, `inbound` | a packet's way |
 //! | `opening` | the choice of an external endpoint, judged |
@@ -34,6 +35,7 @@ mod rewrite;
 pub mod rules;
 pub mod session;
 mod sessions;
+pub mod tcp;
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -93,9 +93,9 @@ impl Model {
         let timeouts = self.table.as_ref().ok_or("no rule table")?.timeouts;
         let sent = sent(opening);
         let weight = Weight::of(sent);
-        let flags = opening.packet.flags();
+        let first = opening.packet.segment();
         let mut session =
-            Session::new(opening.flow, external, &opening.rule, flags, self.now_ns, &timeouts);
+            Session::new(opening.flow, external, &opening.rule, first, self.now_ns, &timeouts);
         (session.out.packets, session.out.bytes) = (weight.packets, weight.bytes);
         self.sessions.insert(session);
         self.counters.session(&opening.rule);

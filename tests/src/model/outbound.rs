@@ -5,9 +5,9 @@ use super::{
     Expected, Model, Opening, Outcome, Sent,
     counters::Weight,
     early,
-    flow::{Flow, Protocol},
+    flow::Flow,
     host::{Hop, Host, one_host},
-    packet::{self, Content, Packet, tcp_flags},
+    packet::{self, Content, Packet, Segment, tcp_flags},
     rewrite,
     rules::{Action, Ruling},
 };
@@ -119,11 +119,13 @@ impl Model {
     fn may_open(&mut self, packet: &Packet, flow: Result<Flow, Verdict>) -> Result<Flow, Verdict> {
         let flow = flow?;
         self.end(&flow);
-        let flags = packet.flags() & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST);
-        if flow.protocol == Protocol::Tcp && flags != tcp_flags::SYN {
-            return Err(Verdict::TcpWithoutSyn);
+        let bare_syn = |segment: Segment| {
+            segment.flags & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST) == tcp_flags::SYN
+        };
+        match packet.segment() {
+            Some(segment) if !bare_syn(segment) => Err(Verdict::TcpWithoutSyn),
+            _ => Ok(flow),
         }
-        Ok(flow)
     }
 
     fn lives(&self, flow: &Flow) -> bool {
@@ -147,7 +149,15 @@ impl Model {
     ) -> Result<super::flow::Endpoint, Verdict> {
         let timeouts = self.table.as_ref().ok_or(Verdict::NotConfigured)?.timeouts;
         let session = self.sessions.get_mut(flow).ok_or(Verdict::NoSession)?;
-        session.touch(direction, packet.flags(), Weight::of(sent), self.now_ns, &timeouts);
+        let weight = Weight::of(sent);
+        // The stack takes one from the time to live, and forwards nothing that has none left.
+        let dies = direction == Direction::Inbound
+            && packet.ttl <= 1
+            && !self.host.has(session.flow.local.0);
+        if !dies {
+            session.touch(direction, packet.segment(), self.now_ns, &timeouts);
+        }
+        session.count(direction, weight);
         Ok(session.external)
     }
 }

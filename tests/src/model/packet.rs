@@ -34,13 +34,41 @@ pub struct Packet {
     pub content: Content,
 }
 
+/// What a TCP header says beside the ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Segment {
+    pub flags: u8,
+    pub sequence: u32,
+    pub acknowledgement: u32,
+    /// As sent.
+    pub window: u16,
+    /// Bytes behind the header.
+    pub payload: u32,
+    /// The window scale that a SYN offers.
+    pub scale: Option<u8>,
+}
+
+impl Segment {
+    #[must_use]
+    pub fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// The sequence number after everything that takes one.
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        let signs = u32::from(self.has(tcp_flags::SYN)) + u32::from(self.has(tcp_flags::FIN));
+        self.sequence.wrapping_add(self.payload).wrapping_add(signs)
+    }
+}
+
 /// What an IPv4 packet carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Content {
     Tcp {
         source: u16,
         destination: u16,
-        flags: u8,
+        segment: Segment,
     },
     Udp {
         source: u16,
@@ -104,9 +132,10 @@ fn content(payload: &[u8], protocol: u8) -> Content {
     let byte = |offset| payload.get(offset).copied().unwrap_or(0);
     match Protocol::from_number(protocol) {
         None => Content::Other(Verdict::ProtocolNotCovered),
-        // The data offset counts words; a header has five at least.
-        Some(Protocol::Tcp) if payload.len() < 20 || byte(12) >> 4 < 5 => truncated,
-        Some(Protocol::Tcp) => Content::Tcp { source: at(0), destination: at(2), flags: byte(13) },
+        Some(Protocol::Tcp) => match segment(payload) {
+            Some(segment) => Content::Tcp { source: at(0), destination: at(2), segment },
+            None => truncated,
+        },
         Some(_) if payload.len() < 8 => truncated,
         Some(Protocol::Udp) => Content::Udp { source: at(0), destination: at(2) },
         Some(Protocol::Icmp) => match byte(0) {
@@ -116,6 +145,36 @@ fn content(payload: &[u8], protocol: u8) -> Content {
             4 | 5 => Content::Other(Verdict::IcmpRefused),
             _ => Content::Other(Verdict::IcmpUnsupported),
         },
+    }
+}
+
+/// A TCP header and what is behind it, or nothing if the header is not there in full.
+fn segment(bytes: &[u8]) -> Option<Segment> {
+    // The data offset counts words; a header has five at least.
+    let offset = usize::from(bytes.get(12)? >> 4) * 4;
+    let options = bytes.get(20..offset)?;
+    let number = |at| bytes_at(bytes, at).map(u32::from_be_bytes);
+    let flags = *bytes.get(13)?;
+    Some(Segment {
+        flags,
+        sequence: number(4)?,
+        acknowledgement: number(8)?,
+        window: u16_at(bytes, 14)?,
+        payload: (bytes.len() - offset) as u32,
+        scale: if flags & tcp_flags::SYN != 0 { scale(options) } else { None },
+    })
+}
+
+/// The first window scale option (RFC 7323); nothing behind a damaged option is one.
+fn scale(mut options: &[u8]) -> Option<u8> {
+    loop {
+        options = match options {
+            [1, rest @ ..] => rest,
+            [3, 3, shift, ..] => return Some(14.min(*shift)),
+            [0, ..] | [] => return None,
+            [_, length, ..] if *length >= 2 => options.get(usize::from(*length)..)?,
+            _ => return None,
+        };
     }
 }
 
@@ -147,12 +206,12 @@ impl Packet {
         Some(Flow { protocol, local, remote })
     }
 
-    /// TCP's flags; none for other protocols.
+    /// What it says as a TCP segment.
     #[must_use]
-    pub fn flags(&self) -> u8 {
+    pub fn segment(&self) -> Option<Segment> {
         match self.content {
-            Content::Tcp { flags, .. } => flags,
-            _ => 0,
+            Content::Tcp { segment, .. } => Some(segment),
+            _ => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Sessions: how long they live, and what TCP's flags do to them.
+//! Sessions: how long they live, and what becomes of their TCP connections.
 //!
 //! A session lives while either direction's deadline is ahead. Each direction keeps its own and
 //! moves it at most once a second, so a deadline set now is a second later than configured.
@@ -7,8 +7,9 @@ use nat_common::{flow::Direction, limits::REFRESH_INTERVAL_NS};
 use super::{
     counters::Weight,
     flow::{Endpoint, Flow, Protocol},
-    packet::tcp_flags::{ACK, FIN, RST, SYN},
+    packet::Segment,
     rules::Timeouts,
+    tcp::{Connection, Meaning, Stream},
 };
 
 /// What decides how long an idle session lives.
@@ -57,8 +58,6 @@ impl Phase {
 /// What one direction keeps for itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Half {
-    /// TCP flags that this direction's sender has sent, of FIN, SYN and RST.
-    pub sent: u8,
     pub deadline_ns: u64,
     /// From when on a packet moves the deadline again.
     pub refresh_ns: u64,
@@ -68,7 +67,8 @@ pub struct Half {
 
 impl Half {
     fn prolong(&mut self, now_ns: u64, idle_ns: u64) {
-        self.refresh_ns = now_ns + REFRESH_INTERVAL_NS;
+        // Kept in units of 2^22 ns.
+        self.refresh_ns = (now_ns + REFRESH_INTERVAL_NS) >> 22 << 22;
         self.deadline_ns = now_ns + idle_ns + REFRESH_INTERVAL_NS;
     }
 }
@@ -85,6 +85,8 @@ pub struct Session {
     pub created_ns: u64,
     pub out: Half,
     pub back: Half,
+    /// Of TCP.
+    pub connection: Option<Connection>,
 }
 
 impl Session {
@@ -93,12 +95,12 @@ impl Session {
         flow: Flow,
         external: Endpoint,
         rule: &str,
-        flags: u8,
+        first: Option<Segment>,
         now_ns: u64,
         timeouts: &Timeouts,
     ) -> Self {
         let phase = Phase::first(&flow);
-        let mut half = Half { sent: 0, deadline_ns: 0, refresh_ns: 0, packets: 0, bytes: 0 };
+        let mut half = Half { deadline_ns: 0, refresh_ns: 0, packets: 0, bytes: 0 };
         half.prolong(now_ns, phase.idle_ns(timeouts));
         Self {
             flow,
@@ -106,8 +108,9 @@ impl Session {
             rule: rule.to_owned(),
             phase,
             created_ns: now_ns,
-            out: Half { sent: flags & (FIN | SYN | RST), ..half },
+            out: half,
             back: half,
+            connection: first.map(|syn| Connection::new(&syn)),
         }
     }
 
@@ -142,53 +145,44 @@ impl Session {
     pub(super) fn touch(
         &mut self,
         direction: Direction,
-        flags: u8,
-        weight: Weight,
+        segment: Option<Segment>,
         now_ns: u64,
         timeouts: &Timeouts,
     ) {
-        if self.flow.protocol == Protocol::Tcp && flags & (FIN | SYN | RST) != 0 {
-            self.tcp_event(direction, flags, now_ns, timeouts);
+        if let (Some(connection), Some(segment)) = (&mut self.connection, segment) {
+            if connection.take(direction, &segment) == Meaning::Nothing {
+                return;
+            }
+            let phase = connection.phase();
+            if phase != self.phase {
+                self.phase = phase;
+                for half in [&mut self.out, &mut self.back] {
+                    half.prolong(now_ns, phase.idle_ns(timeouts));
+                }
+            }
         }
         let phase = self.phase;
         let (own, _) = self.halves(direction);
         if now_ns >= own.refresh_ns && phase.prolonged_by(direction) {
             own.prolong(now_ns, phase.idle_ns(timeouts));
         }
+    }
+
+    /// A packet is counted, whatever else it is.
+    pub(super) fn count(&mut self, direction: Direction, weight: Weight) {
+        let (own, _) = self.halves(direction);
         own.packets += weight.packets;
         own.bytes += weight.bytes;
     }
 
-    fn tcp_event(&mut self, direction: Direction, flags: u8, now_ns: u64, timeouts: &Timeouts) {
-        let closing = self.tcp_phase() == Phase::Closing;
-        let starts_over =
-            direction == Direction::Outbound && flags & (SYN | ACK | RST) == SYN && closing;
-        if starts_over {
-            // The client uses its port again: a new connection on the same mapping.
-            self.out.sent = SYN;
-            self.back.sent = 0;
-        } else {
-            self.halves(direction).0.sent |= flags & (FIN | SYN | RST);
-        }
-        let phase = self.tcp_phase();
-        if phase != self.phase {
-            self.phase = phase;
-            for half in [&mut self.out, &mut self.back] {
-                half.prolong(now_ns, phase.idle_ns(timeouts));
-            }
-        }
-    }
-
-    /// What follows from the flags that the two sides have sent.
-    fn tcp_phase(&self) -> Phase {
-        let both = self.out.sent & self.back.sent;
-        let any = self.out.sent | self.back.sent;
-        if any & RST != 0 || both & FIN != 0 {
-            Phase::Closing
-        } else if both & SYN != 0 {
-            Phase::Established
-        } else {
-            Phase::Opening
-        }
+    /// What the sender of a direction has sent, if this is TCP; then what the other one has.
+    #[must_use]
+    pub fn streams(&self, direction: Direction) -> Option<(Stream, Stream)> {
+        let connection = self.connection.as_ref()?;
+        let (client, server) = (connection.client, connection.server);
+        Some(match direction {
+            Direction::Outbound => (client, server),
+            Direction::Inbound => (server, client),
+        })
     }
 }

@@ -1,7 +1,9 @@
 //! Frames and what is in them, by etherparse.
 use std::net::Ipv4Addr;
 
-use etherparse::{IpNumber, Ipv4Header, NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
+use etherparse::{
+    IpNumber, Ipv4Header, NetSlice, PacketBuilder, SlicedPacket, TcpOptionElement, TransportSlice,
+};
 use nat_tests::lab::traffic::internet_checksum;
 
 /// An inside client.
@@ -38,13 +40,46 @@ pub fn udp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), payload: &[u8]) -> Vec<u8
     frame
 }
 
-/// A TCP frame with these flags, [`SYN`] and so on.
+/// A TCP segment's place in its connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub sequence: u32,
+    pub acknowledgement: u32,
+    pub window: u16,
+    /// Of a SYN that offers one.
+    pub scale: Option<u8>,
+}
+
+impl Place {
+    /// With a window of 1024 bytes that is not to be scaled.
+    pub fn at(sequence: u32, acknowledgement: u32) -> Self {
+        Self { sequence, acknowledgement, window: 1024, scale: None }
+    }
+}
+
+/// The first segment of either side: number 1000, flags [`SYN`] and so on.
 pub fn tcp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), flags: u8, payload: &[u8]) -> Vec<u8> {
-    let mut header = etherparse::TcpHeader::new(from.1, to.1, 1000, 1024);
+    tcp_at(from, to, flags, Place::at(1000, 1001), payload)
+}
+
+/// A TCP frame.
+pub fn tcp_at(
+    from: (Ipv4Addr, u16),
+    to: (Ipv4Addr, u16),
+    flags: u8,
+    place: Place,
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut header = etherparse::TcpHeader::new(from.1, to.1, place.sequence, place.window);
+    header.acknowledgment_number = place.acknowledgement;
     header.syn = flags & SYN != 0;
     header.ack = flags & ACK != 0;
     header.fin = flags & FIN != 0;
     header.rst = flags & RST != 0;
+    if let Some(scale) = place.scale {
+        let options = [TcpOptionElement::Noop, TcpOptionElement::WindowScale(scale)];
+        header.set_options(&options).unwrap();
+    }
     let mut frame = Vec::new();
     builder(from.0, to.0).tcp_header(header).write(&mut frame, payload).unwrap();
     frame

@@ -3,10 +3,11 @@ use std::collections::HashMap;
 
 use nat_common::{
     addr::{Ipv4, Port},
-    flow::{self, FlowKey},
-    session::Session as Entry,
+    flow::{self, Direction, FlowKey},
+    session::{Session as Entry, TICK_SHIFT},
     settings::Lifetime,
     stats::{Counter, Hook, RuleCounters, counter_index},
+    tcp::options::NO_SCALE,
     verdict::Verdict,
 };
 use nat_ctl::datapath::kernel::maps::Maps;
@@ -14,6 +15,7 @@ use nat_tests::model::{
     Model,
     flow::{Endpoint, Flow, Protocol},
     session::{Half, Phase, Session},
+    tcp::{Connection, Stream},
 };
 
 /// A verdict's counter, summed over the CPUs.
@@ -63,16 +65,16 @@ pub fn sessions(model: &Model, maps: &Maps, ids: &HashMap<String, u32>) -> Vec<S
         let outside = session.flow.with_local(session.external);
         let id = ids.get(&session.rule).copied();
         let sides = [
-            (key(&session.flow), outbound.remove(&key(&session.flow)), session.out),
-            (key(&outside), inbound.remove(&key(&outside)), session.back),
+            (key(&session.flow), outbound.remove(&key(&session.flow)), true),
+            (key(&outside), inbound.remove(&key(&outside)), false),
         ];
         let translations = [session.external, session.flow.local];
-        for ((key, entry, half), to) in sides.into_iter().zip(translations) {
+        for ((key, entry, is_outbound), to) in sides.into_iter().zip(translations) {
             match entry {
                 None => differences.push(format!("the maps lack {key:?}")),
                 Some(entry) => {
-                    let expected = expected(session, half, to, id);
-                    let got = what_counts(&entry);
+                    let expected = expected(session, is_outbound, to, id);
+                    let got = what_counts(&entry, is_outbound, &expected);
                     if expected != got {
                         differences
                             .push(format!("{key:?}: the model has {expected:?}, the map {got:?}"));
@@ -92,11 +94,18 @@ struct Fields {
     to: (Ipv4, Port),
     rule: Option<u32>,
     lifetime: u8,
-    created_ns: u64,
+    created_s: u32,
     half: Half,
+    /// TCP: of the sender of this direction.
+    stream: Option<Stream>,
+    /// TCP, with the outbound entry: which of the server's SYN, the client's FIN, the server's FIN
+    /// and RST there have been.
+    connection: Option<(bool, (bool, bool), bool)>,
+    /// TCP, with the inbound entry.
+    asked: Option<u32>,
 }
 
-fn expected(session: &Session, half: Half, to: Endpoint, rule: Option<u32>) -> Fields {
+fn expected(session: &Session, outbound: bool, to: Endpoint, rule: Option<u32>) -> Fields {
     let lifetime = match session.phase {
         Phase::Opening => Lifetime::TcpOpening,
         Phase::Established => Lifetime::TcpEstablished,
@@ -106,17 +115,47 @@ fn expected(session: &Session, half: Half, to: Endpoint, rule: Option<u32>) -> F
         Phase::Echo => Lifetime::Icmp,
     };
     let to = (Ipv4::from(to.0), Port::new(to.1));
-    Fields { to, rule, lifetime: lifetime as u8, created_ns: session.created_ns, half }
+    let (half, direction) = if outbound {
+        (session.out, Direction::Outbound)
+    } else {
+        (session.back, Direction::Inbound)
+    };
+    let connection = session.connection;
+    let bits = |c: Connection| (c.answered, c.closed, c.reset);
+    Fields {
+        to,
+        rule,
+        lifetime: lifetime as u8,
+        created_s: (session.created_ns / 1_000_000_000) as u32,
+        half,
+        stream: session.streams(direction).map(|(own, _)| own),
+        connection: connection.filter(|_| outbound).map(bits),
+        asked: connection.filter(|_| !outbound).and_then(|connection| connection.asked),
+    }
 }
 
-fn what_counts(entry: &Entry) -> Fields {
-    let Entry { seen: sent, deadline_ns, refresh_ns, packets, bytes, .. } = *entry;
+/// The same of an entry; of what the model knows nothing yet, the entry may say anything.
+fn what_counts(entry: &Entry, outbound: bool, expected: &Fields) -> Fields {
+    let Entry { deadline_ns, refresh_ticks, packets, bytes, .. } = *entry;
+    let refresh_ns = u64::from(refresh_ticks) << TICK_SHIFT;
+    let track = entry.track();
+    let stream = expected.stream.map(|known| Stream {
+        next: known.next.map(|_| track.next),
+        heard: known.heard.map(|_| track.ack),
+        window: known.window.map(|_| track.window),
+        scale: known.scale.map(|_| (track.scale != NO_SCALE).then_some(track.scale)),
+    });
+    let bit = |number: u8| entry.tcp >> number & 1 == 1;
+    let tcp = stream.is_some();
     Fields {
         to: (entry.address, entry.port),
-        rule: Some(entry.rule),
+        rule: Some(entry.rule_id()),
         lifetime: entry.lifetime,
-        created_ns: entry.created_ns,
-        half: Half { sent, deadline_ns, refresh_ns, packets, bytes },
+        created_s: entry.created_s,
+        half: Half { deadline_ns, refresh_ns, packets, bytes },
+        stream,
+        connection: (tcp && outbound).then(|| (bit(0), (bit(1), bit(2)), bit(3))),
+        asked: (tcp && !outbound && track.asked != 0).then_some(track.asked),
     }
 }
 

@@ -7,10 +7,20 @@ use nat_tests::model::checksum::{complement, pseudo_header, sum};
 /// What goes behind the IPv4 header.
 #[derive(Clone, Copy, Debug)]
 pub enum Transport {
-    Tcp { from: u16, to: u16, flags: u8 },
+    Tcp { from: u16, to: u16, flags: u8, place: Place },
     Udp { from: u16, to: u16 },
     Icmp { kind: u8, identifier: u16 },
     Other(u8),
+}
+
+/// A segment's place in its connection, and what it says of windows.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub sequence: u32,
+    pub acknowledgement: u32,
+    pub window: u16,
+    /// Bytes of options; padded to whole words.
+    pub options: &'static [u8],
 }
 
 /// A frame to be made. The defaults are an ordinary one's.
@@ -88,12 +98,17 @@ impl Plan {
     fn segment(&self) -> (u8, Vec<u8>, Option<usize>) {
         let mut bytes = Vec::with_capacity(20 + self.payload.len());
         let (protocol, check) = match self.transport {
-            Transport::Tcp { from, to, flags } => {
+            Transport::Tcp { from, to, flags, place } => {
+                let words = 5 + place.options.len().div_ceil(4);
                 bytes.extend_from_slice(&from.to_be_bytes());
                 bytes.extend_from_slice(&to.to_be_bytes());
-                bytes.extend_from_slice(&[
-                    0, 0, 3, 232, 0, 0, 7, 208, 0x50, flags, 4, 0, 0, 0, 0, 0,
-                ]);
+                bytes.extend_from_slice(&place.sequence.to_be_bytes());
+                bytes.extend_from_slice(&place.acknowledgement.to_be_bytes());
+                bytes.extend_from_slice(&[(words as u8) << 4, flags]);
+                bytes.extend_from_slice(&place.window.to_be_bytes());
+                bytes.extend_from_slice(&[0; 4]);
+                bytes.extend_from_slice(place.options);
+                bytes.resize(4 * words, 0);
                 (6, Some(16))
             }
             Transport::Udp { from, to } => {

@@ -83,7 +83,7 @@ impl Generator {
             (4, What::Apply),
         ];
         match self.choice.weighted(&weights) {
-            What::Packet => self.packet(),
+            What::Packet => self.packet(model),
             What::Wait => Step::Wait(self.wait(model)),
             What::Sweep => Step::Sweep(self.some_flows(model)),
             What::Flush => Step::Flush(self.some_flows(model)),

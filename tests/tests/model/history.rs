@@ -2,7 +2,7 @@
 use std::{collections::VecDeque, fmt::Write as _, net::Ipv4Addr};
 
 use nat_common::{stats::Hook, verdict::Verdict};
-use nat_tests::model::packet::{self, Content, Packet};
+use nat_tests::model::packet::{self, Content, Packet, Segment};
 
 /// Events kept: enough for the life of any session.
 const EVENTS: usize = 20_000;
@@ -107,11 +107,13 @@ pub fn show(frame: &[u8]) -> String {
         return format!("[{} bytes, no IPv4 packet]", frame.len());
     };
     let what = match packet.content {
-        Content::Tcp { flags, .. } => {
+        Content::Tcp { segment, .. } => {
+            let flags = segment.flags;
             let names = [(2, 'S'), (16, 'A'), (1, 'F'), (4, 'R')];
             let names: String =
                 names.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| name).collect();
-            format!("tcp {names}")
+            let Segment { sequence, acknowledgement, window, payload, scale, .. } = segment;
+            format!("tcp {names} {sequence}+{payload} ack {acknowledgement} win {window} {scale:?}")
         }
         Content::Udp { .. } => "udp".to_owned(),
         Content::EchoRequest { .. } => "echo".to_owned(),

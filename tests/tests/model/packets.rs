@@ -1,10 +1,11 @@
 //! Packets that mean something to the sessions there are, and packets that mean nothing.
 use std::net::Ipv4Addr;
 
-use nat_common::stats::Hook;
+use nat_common::{flow::Direction, stats::Hook};
 use nat_tests::{
     lab::topology::EXTERNAL,
     model::{
+        Model,
         flow::{Endpoint, Flow, Protocol},
         packet::tcp_flags::{ACK, FIN, RST, SYN},
     },
@@ -12,13 +13,13 @@ use nat_tests::{
 
 use super::{
     common::bench::EXTERNAL2,
-    frames::{Plan, Transport},
+    frames::{Place, Plan, Transport},
     generate::{Generator, Kind, Step},
     world::{CLIENTS, ODD_DESTINATIONS, SERVERS, STRANGERS},
 };
 
 impl Generator {
-    pub(super) fn packet(&mut self) -> Step {
+    pub(super) fn packet(&mut self, model: &Model) -> Step {
         let known = self.some_known();
         let mut quoted = None;
         let (inbound, mut plan) = match (self.choice.below(100), known) {
@@ -28,8 +29,8 @@ impl Generator {
                 quoted = Some(packet);
                 (inbound, plan)
             }
-            (10..34, Some((flow, _))) => (false, self.more(flow)),
-            (34..62, Some((flow, external))) => (true, self.reply(flow, external)),
+            (10..34, Some((flow, _))) => (false, self.more(flow, model)),
+            (34..62, Some((flow, external))) => (true, self.reply(flow, external, model)),
             (62..70, _) => (true, self.unsolicited()),
             (70..73, _) => (false, self.stray()),
             _ => (false, self.fresh()),
@@ -62,20 +63,22 @@ impl Generator {
         let from = 5000 + self.choice.below(12) as u16;
         let to = self.choice.of(&[53, 80, 443, 3478]);
         let transport = match self.choice.below(10) {
-            0..4 => Transport::Tcp { from, to, flags: SYN },
+            0..4 => Transport::Tcp { from, to, flags: SYN, place: self.anywhere() },
             4..8 => Transport::Udp { from, to },
             8 => Transport::Icmp { kind: 8, identifier: from },
-            _ => Transport::Tcp { from, to, flags: self.flags() },
+            _ => Transport::Tcp { from, to, flags: self.flags(), place: self.anywhere() },
         };
         Plan::new(client, server, transport)
     }
 
     /// More of a session from inside.
-    fn more(&mut self, flow: Flow) -> Plan {
+    fn more(&mut self, flow: Flow, model: &Model) -> Plan {
         let transport = match flow.protocol {
             Protocol::Icmp => Transport::Icmp { kind: 8, identifier: flow.local.1 },
             Protocol::Tcp => {
-                Transport::Tcp { from: flow.local.1, to: flow.remote.1, flags: self.flags() }
+                let (from, to, flags) = (flow.local.1, flow.remote.1, self.flags());
+                let place = self.place(model, &flow, Direction::Outbound, flags);
+                Transport::Tcp { from, to, flags, place }
             }
             Protocol::Udp => Transport::Udp { from: flow.local.1, to: flow.remote.1 },
         };
@@ -83,7 +86,7 @@ impl Generator {
     }
 
     /// An answer to a session, or what could be mistaken for one.
-    fn reply(&mut self, flow: Flow, (address, port): Endpoint) -> Plan {
+    fn reply(&mut self, flow: Flow, (address, port): Endpoint, model: &Model) -> Plan {
         let port = if self.choice.one_in(20) { port.wrapping_add(1) } else { port };
         let mut remote = flow.remote;
         if self.choice.one_in(20) {
@@ -92,7 +95,11 @@ impl Generator {
         let kind = if self.choice.one_in(20) { 8 } else { 0 };
         let transport = match flow.protocol {
             Protocol::Icmp => Transport::Icmp { kind, identifier: port },
-            Protocol::Tcp => Transport::Tcp { from: remote.1, to: port, flags: self.flags() },
+            Protocol::Tcp => {
+                let flags = self.flags();
+                let place = self.place(model, &flow, Direction::Inbound, flags);
+                Transport::Tcp { from: remote.1, to: port, flags, place }
+            }
             Protocol::Udp => Transport::Udp { from: remote.1, to: port },
         };
         Plan::new(remote.0, address, transport)
@@ -169,11 +176,64 @@ impl Generator {
     fn any_transport(&mut self) -> Transport {
         let (from, to) = (self.choice.of(&[53, 80, 5000]), self.choice.of(&[53, 80, 4000, 5001]));
         match self.choice.below(5) {
-            0 => Transport::Tcp { from, to, flags: self.flags() },
+            0 => Transport::Tcp { from, to, flags: self.flags(), place: self.anywhere() },
             1 => Transport::Udp { from, to },
             2 => Transport::Icmp { kind: self.choice.of(&[0, 0, 8, 3, 11, 13]), identifier: to },
             3 => Transport::Other(self.choice.of(&[2, 4, 41, 47, 50, 132])),
-            _ => Transport::Tcp { from, to, flags: SYN },
+            _ => Transport::Tcp { from, to, flags: SYN, place: self.anywhere() },
+        }
+    }
+
+    /// Of a segment that belongs to no connection yet.
+    fn anywhere(&mut self) -> Place {
+        let options: [&'static [u8]; 8] = [
+            &[],
+            &[],
+            &[2, 4, 5, 0xb4, 1, 3, 3, 7],
+            &[2, 4, 5, 0xb4, 4, 2, 8, 10, 3, 3, 9, 0, 0, 0, 0, 0, 1, 3, 3, 2],
+            &[3, 3, 0],
+            &[1, 1, 3, 3, 200],
+            &[3, 0, 7],
+            &[0, 3, 3, 7],
+        ];
+        Place {
+            sequence: self.choice.bits() as u32,
+            acknowledgement: self.choice.bits() as u32,
+            window: self.choice.of(&[0, 1, 100, 1024, 65535]),
+            options: self.choice.of(&options),
+        }
+    }
+
+    /// Of a segment that belongs to a connection, or seems to.
+    fn place(&mut self, model: &Model, flow: &Flow, from: Direction, flags: u8) -> Place {
+        let place = self.anywhere();
+        let session = model.sessions.get(flow);
+        let Some((own, peer)) = session.and_then(|session| session.streams(from)) else {
+            return place;
+        };
+        let asked = session.and_then(|session| session.connection?.asked);
+        let (own_next, heard) = (own.next.or(peer.heard), peer.heard.or(own.next));
+        let sequence = self.near(&[own_next, own_next, own_next, heard], peer.window);
+        let first = if flags & SYN != 0 && self.choice.one_in(2) { 1 } else { 0 };
+        let acknowledged = [peer.next, peer.next, peer.next, own.heard, asked, asked];
+        let acknowledgement = self.near(&acknowledged, own.window);
+        Place { sequence: sequence.wrapping_sub(first), acknowledgement, ..place }
+    }
+
+    /// One of these numbers, or something in its neighbourhood, or just any.
+    fn near(&mut self, numbers: &[Option<u32>], window: Option<u16>) -> u32 {
+        let bits = self.choice.bits() as u32;
+        let Some(number) = self.choice.of(numbers) else { return bits };
+        let window = u32::from(window.unwrap_or(0));
+        match self.choice.below(16) {
+            0..9 => number,
+            9 => number.wrapping_add(1),
+            10 => number.wrapping_sub(1),
+            11 => number.wrapping_add(bits % 3000),
+            12 => number.wrapping_sub(bits % 3000),
+            13 => number.wrapping_add(window).wrapping_sub(bits % 2),
+            14 => number.wrapping_add(window).wrapping_add(1),
+            _ => bits,
         }
     }
 

@@ -1,12 +1,13 @@
 //! TCP events from both sides at the same moment.
 use std::time::Duration;
 
-use nat_common::{flow::Direction, stats::Hook};
+use nat_common::{flow::Direction, settings::Lifetime, stats::Hook};
+use nat_ctl::datapath::State;
 
 use super::{
     bench::{BOTH, Hooks},
     cpus::{self, Lockstep},
-    frames::{self, ACK, CLIENT, FIN, GATEWAY, RST, SERVER, SYN},
+    frames::{self, ACK, CLIENT, FIN, GATEWAY, Place, RST, SERVER, SYN},
     gateway::Gateway,
     runs,
 };
@@ -21,9 +22,14 @@ struct Connection {
 
 impl Connection {
     fn frame(&self, from: Direction, flags: u8) -> Vec<u8> {
+        // Both start at 1000, and neither sends any data.
+        let place = Place::at(if flags & SYN != 0 { 1000 } else { 1001 }, 1001);
+        let (client, server) = ((CLIENT, self.port), (SERVER, 80));
         match from {
-            Direction::Outbound => frames::tcp((CLIENT, self.port), (SERVER, 80), flags, b""),
-            Direction::Inbound => frames::tcp((SERVER, 80), (GATEWAY, self.external), flags, b""),
+            Direction::Outbound => frames::tcp_at(client, server, flags, place, b""),
+            Direction::Inbound => {
+                frames::tcp_at(server, (GATEWAY, self.external), flags, place, b"")
+            }
         }
     }
 }
@@ -84,6 +90,37 @@ fn assert_all(gateway: &Gateway, state: &str) {
     assert!(other.is_none(), "not {state}: {other:?}");
 }
 
+/// Of every session both entries say the same.
+fn assert_agreed(gateway: &Gateway) {
+    for pair in gateway.bench.state().sessions().unwrap() {
+        let inbound = pair.inbound.unwrap();
+        assert_eq!(pair.outbound.lifetime, inbound.lifetime, "{pair:?}");
+        let expected = Lifetime::of_tcp(pair.outbound.connection().state());
+        assert_eq!(pair.outbound.lifetime, expected as u8, "{pair:?}");
+    }
+}
+
+/// One side resets while the other one sends: whichever came last, both entries follow it.
+#[test]
+fn a_reset_that_crosses_data_leaves_no_entry_behind() {
+    for _ in 0..runs() {
+        for hooks in BOTH {
+            let gateway = Gateway::new("1024-65535", 8192);
+            let connections = open(&gateway, hooks);
+            at_once(&gateway, hooks, &connections, [SYN, SYN]);
+            at_once(&gateway, hooks, &connections, [RST, ACK]);
+            assert_agreed(&gateway);
+            at_once(&gateway, hooks, &connections, [ACK, RST]);
+            assert_agreed(&gateway);
+            at_once(&gateway, hooks, &connections, [FIN | ACK, RST]);
+            assert_agreed(&gateway);
+            at_once(&gateway, hooks, &connections, [FIN | ACK, FIN | ACK]);
+            assert_agreed(&gateway);
+            assert_all(&gateway, "closing");
+        }
+    }
+}
+
 #[test]
 fn fins_that_cross_close_every_connection() {
     for _ in 0..runs() {
@@ -95,6 +132,7 @@ fn fins_that_cross_close_every_connection() {
             assert_all(&gateway, "established");
             at_once(&gateway, hooks, &connections, [FIN | ACK, FIN | ACK]);
             assert_all(&gateway, "closing");
+            assert_agreed(&gateway);
             gateway.bench.advance(Duration::from_secs(242));
             assert_eq!(gateway.bench.sessions().len(), 0, "closing connections go soon");
         }

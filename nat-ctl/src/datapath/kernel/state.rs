@@ -37,7 +37,7 @@ impl Maps {
     /// The rule identities that sessions refer to.
     pub fn outbound_rules(&self) -> Result<Vec<u32>, Error> {
         let mut rules = Vec::new();
-        self.each_outbound(|_, session| rules.push(session.rule))?;
+        self.each_outbound(|_, session| rules.push(session.rule_id()))?;
         Ok(rules)
     }
 }

@@ -1,0 +1,19 @@
+//! This machine's own addresses.
+use nat_common::{addr::Ipv4, guard::LocalKey};
+
+use super::classify;
+use crate::maps::LOCALS;
+
+/// Stands for every interface.
+pub const ANY_INTERFACE: u32 = 0;
+
+/// Whether an interface, or [`ANY_INTERFACE`], has an address.
+#[inline(always)]
+pub fn has(ifindex: u32, address: Ipv4) -> bool {
+    let Ok(generation) = classify::generation() else {
+        return false;
+    };
+    let key = LocalKey { generation, ifindex, address };
+    // SAFETY: the value is not looked at.
+    unsafe { LOCALS.get(&key) }.is_some()
+}

@@ -1,0 +1,256 @@
+//! TCP connections: the states of RFC 7857 section 2, and which segments move them.
+//!
+//! A segment that a strict receiver would ignore is nothing. Otherwise the sender's numbers are kept
+//! as the sender's own host would: what has been sent without a gap, and what has been acknowledged.
+use nat_common::flow::Direction;
+
+use super::{
+    packet::{
+        Segment,
+        tcp_flags::{ACK, FIN, RST, SYN},
+    },
+    session::Phase,
+};
+
+/// What one side has sent. What nobody can know yet is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stream {
+    /// After everything that came without a gap.
+    pub next: Option<u32>,
+    /// The highest acknowledgement, or what it has to be first.
+    pub heard: Option<u32>,
+    /// Beside it, as sent.
+    pub window: Option<u16>,
+    /// What its SYN offered: no SYN, nothing, or this.
+    pub scale: Option<Option<u8>>,
+}
+
+/// What a segment is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Meaning {
+    /// No state, no timer.
+    Nothing,
+    Counts,
+    /// A SYN of a client that may have lost its memory.
+    Asks,
+    /// The answer to it.
+    Replaces,
+}
+
+/// A connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Connection {
+    pub client: Stream,
+    pub server: Stream,
+    pub answered: bool,
+    /// By client and server.
+    pub closed: (bool, bool),
+    pub reset: bool,
+    /// What an answer to a SYN that asked has to acknowledge.
+    pub asked: Option<u32>,
+}
+
+impl Connection {
+    /// After the client's SYN.
+    #[must_use]
+    pub fn new(syn: &Segment) -> Self {
+        let client = Stream {
+            next: Some(syn.end()),
+            heard: None,
+            window: Some(syn.window),
+            scale: Some(syn.scale),
+        };
+        let heard = Some(syn.sequence.wrapping_add(1));
+        let server = Stream { next: None, heard, window: None, scale: None };
+        let (answered, closed, reset, asked) = (false, (false, false), false, None);
+        Self { client, server, answered, closed, reset, asked }
+    }
+
+    fn over(&self) -> bool {
+        self.reset || self.answered && self.closed == (true, true)
+    }
+
+    /// What decides how long it lives.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        if self.over() {
+            Phase::Closing
+        } else if self.answered {
+            Phase::Established
+        } else {
+            Phase::Opening
+        }
+    }
+
+    /// A segment of the client (outbound) or the server.
+    pub fn take(&mut self, direction: Direction, segment: &Segment) -> Meaning {
+        let meaning = self.meaning(direction, segment);
+        match meaning {
+            Meaning::Nothing => {}
+            Meaning::Asks => {
+                // Zero stands for nothing asked.
+                let first = segment.sequence.wrapping_add(1);
+                self.asked = (first != 0).then_some(first);
+                return Meaning::Nothing;
+            }
+            Meaning::Replaces => {
+                self.client.next = Some(segment.acknowledgement);
+                self.closed = (false, false);
+                self.answer(segment);
+            }
+            Meaning::Counts => self.go_on(direction, segment),
+        }
+        meaning
+    }
+
+    fn go_on(&mut self, direction: Direction, segment: &Segment) {
+        let from_client = direction == Direction::Outbound;
+        if segment.has(RST) {
+            self.reset |= !self.over();
+            return;
+        }
+        if segment.has(SYN) && from_client && self.over() {
+            *self = Self::new(segment);
+            return;
+        }
+        if segment.has(SYN) && !from_client {
+            return self.answer(segment);
+        }
+        let sender = if from_client { &mut self.client } else { &mut self.server };
+        sender.sends(segment);
+        if segment.has(SYN) {
+            return;
+        }
+        self.reset = false;
+        if segment.has(FIN) && self.answered {
+            let closed = if from_client { &mut self.closed.0 } else { &mut self.closed.1 };
+            *closed = true;
+        }
+    }
+
+    /// The server's SYN.
+    fn answer(&mut self, segment: &Segment) {
+        let acknowledges = segment.has(ACK).then_some(segment.acknowledgement);
+        self.server = Stream {
+            next: Some(segment.end()),
+            heard: acknowledges.or(self.server.heard),
+            window: Some(segment.window),
+            scale: Some(segment.scale),
+        };
+        self.client.heard = Some(segment.sequence.wrapping_add(1));
+        self.answered = true;
+        self.asked = None;
+    }
+
+    fn meaning(&self, direction: Direction, segment: &Segment) -> Meaning {
+        let counts = |yes: bool| if yes { Meaning::Counts } else { Meaning::Nothing };
+        let from_client = direction == Direction::Outbound;
+        let (own, peer) =
+            if from_client { (&self.client, &self.server) } else { (&self.server, &self.client) };
+        let opening = !self.answered;
+        match (segment.has(RST), segment.has(SYN), from_client) {
+            (true, _, false) if opening => {
+                counts(segment.has(ACK) && Some(segment.acknowledgement) == self.client.next)
+            }
+            (true, ..) => {
+                let expected = [own.next, peer.heard];
+                counts(expected.contains(&Some(segment.sequence)))
+            }
+            (_, true, true) => self.client_syn(segment),
+            (_, true, false) => self.server_syn(segment),
+            // Nothing to carry data yet.
+            _ if opening => Meaning::Nothing,
+            _ if segment.has(FIN) => {
+                let place = segment.end().wrapping_sub(1);
+                counts(own.goes_on(segment.sequence, place) || peer.waits_for(own, place))
+            }
+            _ => {
+                let (first, end) = (segment.sequence, segment.end());
+                let plain = self.phase() == Phase::Established;
+                counts(
+                    plain
+                        || own.goes_on(first, end)
+                        || peer.waits_for(own, first)
+                        || peer.waits_for(own, end),
+                )
+            }
+        }
+    }
+
+    fn client_syn(&self, segment: &Segment) -> Meaning {
+        let bare = !segment.has(ACK);
+        let start = Some(segment.sequence.wrapping_add(1));
+        let same = Some(segment.end()) == self.client.next;
+        match (self.over(), self.phase()) {
+            (true, _) if bare => Meaning::Counts,
+            (true, _) => Meaning::Nothing,
+            (_, Phase::Opening) if same || start == self.server.heard => {
+                if bare {
+                    Meaning::Counts
+                } else {
+                    Meaning::Nothing
+                }
+            }
+            // The answer to a SYN that has crossed the client's own.
+            _ if same && !bare && self.closed == (false, false) => Meaning::Counts,
+            _ if same || !bare => Meaning::Nothing,
+            _ => Meaning::Asks,
+        }
+    }
+
+    fn server_syn(&self, segment: &Segment) -> Meaning {
+        let opening = self.phase() == Phase::Opening;
+        if !segment.has(ACK) {
+            return if opening { Meaning::Counts } else { Meaning::Nothing };
+        }
+        let ack = segment.acknowledgement;
+        let of_this = match (self.server.heard, self.client.next) {
+            (Some(least), Some(most)) => at_or_after(ack, least) && at_or_after(most, ack),
+            _ => false,
+        };
+        if opening && of_this {
+            Meaning::Counts
+        } else if self.asked == Some(ack) && !self.over() {
+            Meaning::Replaces
+        } else {
+            Meaning::Nothing
+        }
+    }
+}
+
+/// Sequence numbers go round: the shorter way says what comes after what.
+fn at_or_after(a: u32, b: u32) -> bool {
+    a == b || a.wrapping_sub(b) < 1 << 31
+}
+
+impl Stream {
+    fn sends(&mut self, segment: &Segment) {
+        if self.goes_on(segment.sequence, segment.end()) {
+            self.next = Some(segment.end());
+        }
+        let news = |heard| at_or_after(segment.acknowledgement, heard);
+        if segment.has(ACK) && self.heard.is_some_and(news) {
+            self.heard = Some(segment.acknowledgement);
+            self.window = Some(segment.window);
+        }
+    }
+
+    /// Whether bytes from `first` up to `end` go on from what this side has sent.
+    fn goes_on(&self, first: u32, end: u32) -> bool {
+        self.next.is_some_and(|next| at_or_after(next, first) && at_or_after(end, next))
+    }
+
+    /// Whether this receiver may take something at a place, into its window or right behind.
+    fn waits_for(&self, sender: &Self, place: u32) -> bool {
+        let shift = match (self.scale, sender.scale) {
+            (Some(Some(shift)), Some(Some(_))) => shift,
+            _ => 0,
+        };
+        match (self.heard, self.window) {
+            (Some(heard), Some(window)) => {
+                u64::from(place.wrapping_sub(heard)) <= u64::from(window) << shift
+            }
+            _ => false,
+        }
+    }
+}
