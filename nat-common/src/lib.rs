@@ -22,6 +22,7 @@
 pub mod addr;
 pub mod checksum;
 pub mod cooldown;
+pub mod external;
 pub mod flow;
 pub mod guard;
 pub mod icmp;
@@ -57,6 +58,8 @@ macro_rules! pod {
 pod!(
     addr::Ipv4,
     cooldown::Cooldown,
+    external::ExternalKey,
+    external::ExternalPorts,
     flow::FlowKey,
     guard::Guard,
     guard::LocalKey,

@@ -25,6 +25,13 @@ pub const CHOICES_MAX: u32 = 4_194_304;
 /// Addresses of this machine, both generations together.
 pub const LOCAL_ADDRESSES_MAX: u32 = 8192;
 
+/// External addresses by protocol, both generations together: each is one of this machine's.
+pub const EXTERNALS_MAX: u32 = 2 * LOCAL_ADDRESSES_MAX;
+
+/// Ranges of ports on one external address: each is compared with the port of every packet from
+/// outside that has no session.
+pub const EXTERNAL_RANGES_MAX: u32 = 8;
+
 /// Prefixes whose packets must arrive by certain interfaces, both generations together.
 pub const GUARDS_MAX: u32 = 65_536;
 

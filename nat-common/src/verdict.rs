@@ -96,7 +96,8 @@ verdicts! {
     NotIpv4 = 5, "not_ipv4", Passed;
     /// Carries a VLAN tag, so it belongs to another interface.
     VlanTagged = 6, "vlan_tagged", Passed;
-    /// Arrived outside and belongs to no session: the stack decides.
+    /// Arrived outside and belongs to no session, nor to a port that translation uses: the stack
+    /// decides.
     NoSession = 7, "no_session", Passed;
 
     /// A `drop` rule discards it.
@@ -169,6 +170,9 @@ verdicts! {
     /// An ICMP redirect or source quench: from outside always, on its way out where a `snat` rule
     /// covers it.
     IcmpRefused = 38, "icmp_refused", Dropped;
+    /// Arrived outside for a port that translation uses, which has neither a session nor a socket:
+    /// nobody answers (RFC 5382 REQ-4).
+    NoMapping = 39, "no_mapping", Dropped;
 }
 
 #[cfg(test)]

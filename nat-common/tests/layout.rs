@@ -2,6 +2,7 @@
 //! map key with bytes that nobody sets would be another key each time.
 use nat_common::{
     cooldown::Cooldown,
+    external::{ExternalKey, ExternalPorts},
     flow::FlowKey,
     guard::{Guard, LocalKey},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
@@ -37,6 +38,7 @@ fn types_in_maps_have_no_padding() {
     no_padding!(Control { generation, zero });
     no_padding!(Cooldown { wait_ns, enabled, scope, pressure_reuse, zero });
     no_padding!(Counter { packets, bytes });
+    no_padding!(ExternalKey { generation, address, protocol });
     no_padding!(Instance {
         netns_device,
         netns_inode,
@@ -90,6 +92,7 @@ fn types_in_maps_have_no_padding() {
 fn the_other_sizes_are_those_of_their_contents() {
     assert_eq!(size_of::<FlowKey>(), 4 + 4 + 2 + 2 + 1 + 3);
     assert_eq!((size_of::<Bucket>(), size_of::<Counts>()), (8, 8));
+    assert_eq!(size_of::<ExternalPorts>(), 8 * 4);
     assert_eq!(size_of::<ConfigChunk>(), 4096);
     assert_eq!(size_of::<RuleBits>(), 128);
     assert_eq!(size_of::<RuleName>(), 64);

@@ -1,5 +1,6 @@
 //! Configuration and host → the rule table that the data path works with. Pure.
 mod coverage;
+mod externals;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,8 +17,8 @@ use nat_common::{
     settings::{Lifetime, SLOTS, Settings},
 };
 
-use self::coverage::Side;
 pub use self::coverage::{Matched, Packet, first_match};
+use self::{coverage::Side, externals::Externals};
 use crate::{
     config::{self, Config},
     exit::Failure,
@@ -38,6 +39,8 @@ pub struct RuleTable {
     pub guards: Vec<(Ipv4Net, Guard)>,
     /// This machine's addresses, each with the index of its interface.
     pub locals: Vec<(u32, Ipv4Addr)>,
+    /// The ports that rules may use, by address and protocol.
+    pub externals: Externals,
     pub settings: Settings,
 }
 
@@ -120,6 +123,8 @@ pub fn compile(config: &Config, host: &Host) -> Result<(RuleTable, Vec<String>),
         rules.push(compile_rule(rule, config, host, &mut warnings));
     }
     let local: Vec<Ipv4Addr> = host.local.iter().map(|(_, address)| *address).collect();
+    let pools = rules.iter().map(|rule| rule.pools.as_slice());
+    let externals = externals::externals(config, pools, &host.outside);
     let table = RuleTable {
         rules,
         from: coverage::prefixes(config, &local, Side::From)?,
@@ -127,6 +132,7 @@ pub fn compile(config: &Config, host: &Host) -> Result<(RuleTable, Vec<String>),
         subsets: subsets(config),
         guards: guards(config, &host.inside),
         locals: host.local.clone(),
+        externals,
         settings: settings(config),
     };
     Ok((table, warnings))

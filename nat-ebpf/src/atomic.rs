@@ -22,22 +22,3 @@ pub unsafe fn compare_exchange(word: *mut u64, old: u64, new: u64) -> u64 {
     }
     found
 }
-
-/// Adds to `*word`; returns what was there. A full barrier.
-///
-/// # Safety
-///
-/// As for [`compare_exchange`].
-#[inline(always)]
-pub unsafe fn fetch_add(word: *mut u64, addend: u64) -> u64 {
-    let mut found = addend;
-    // SAFETY: the caller vouches for the pointer; the verifier checks it again.
-    unsafe {
-        asm!(
-            "{found} = atomic_fetch_add((u64 *)({word} + 0), {found})",
-            word = in(reg) word,
-            found = inout(reg) found,
-        );
-    }
-    found
-}

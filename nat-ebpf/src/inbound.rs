@@ -56,13 +56,16 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
 
 /// What becomes of a packet from outside that belongs to no session.
 ///
-/// For an address of the gateway the stack decides. One that the stack would forward is read as the
+/// For an address of the gateway the stack decides, unless the port is translation's: the stack would
+/// answer that nobody is there, to somebody whose session has just ended, or who knocks at a client's
+/// port before the client does (RFC 5382 REQ-4). One that the stack would forward is read as the
 /// answer it pretends to be: if its flow may pass untranslated on the way out, it may on the way
 /// in, too. Otherwise nobody outside can have learnt this address from us.
 #[inline(always)]
 fn without_session<H: Hook>(hook: &H, packet: &Packet) -> Verdict {
     match hook.forwarded(packet) {
         Ok(true) => {}
+        Ok(false) if hook.unclaimed(packet) => return Verdict::NoMapping,
         Ok(false) => return Verdict::NoSession,
         Err(left) => return left,
     }

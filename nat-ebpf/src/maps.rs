@@ -5,12 +5,13 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, PerCpuArray},
 };
 use nat_common::{
+    external::{ExternalKey, ExternalPorts},
     flow::FlowKey,
     guard::{Guard, LocalKey},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
     limits::{
-        CHOICES_MAX, CONFIG_CHUNKS_MAX, GUARDS_MAX, INTERFACES_MAX, LOCAL_ADDRESSES_MAX, POOLS_MAX,
-        PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
+        CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, GUARDS_MAX, INTERFACES_MAX,
+        LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
     },
     pool::{Pool, PoolKey},
     rule::{PrefixKey, Rule, RuleBits, Subset},
@@ -71,6 +72,11 @@ pub static GUARDS: LpmTrie<PrefixKey, Guard> = LpmTrie::with_max_entries(GUARDS_
 /// This machine's addresses by interface. Written by the controller.
 #[map]
 pub static LOCALS: HashMap<LocalKey, u32> = HashMap::with_max_entries(LOCAL_ADDRESSES_MAX, 0);
+
+/// External address and protocol → ports that rules may use there. Written by the controller.
+#[map]
+pub static EXTERNALS: HashMap<ExternalKey, ExternalPorts> =
+    HashMap::with_max_entries(EXTERNALS_MAX, 0);
 
 /// Roles by interface index. Written by the controller.
 #[map]

@@ -80,6 +80,10 @@ pub trait Hook: Frame {
         now_ns: u64,
     ) -> Result<bool, Verdict>;
 
+    /// Whether a packet for this machine is for a port that translation uses and that no socket of
+    /// this machine has.
+    fn unclaimed(&self, packet: &Packet) -> bool;
+
     /// Whether the stack would forward this packet rather than take it in, or how this hook leaves
     /// a packet that it has nothing to do with.
     fn forwarded(&self, packet: &Packet) -> Result<bool, Verdict>;

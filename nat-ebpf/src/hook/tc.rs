@@ -27,7 +27,7 @@ use crate::{
     stage::{
         guard, icmp, locals,
         parse::{ETHERNET_BYTES, IPV4_OFFSET},
-        redirect,
+        redirect, socket,
         stats::count,
     },
 };
@@ -205,6 +205,11 @@ impl Hook for Tc {
             icmp::TRANSLATED => Ok(true),
             number => Err(Verdict::from_number(number)),
         }
+    }
+
+    #[inline(always)]
+    fn unclaimed(&self, packet: &Packet) -> bool {
+        socket::unclaimed(self.ctx.as_ptr(), packet)
     }
 
     #[inline(always)]

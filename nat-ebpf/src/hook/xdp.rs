@@ -149,6 +149,12 @@ impl Hook for Xdp {
         Ok(())
     }
 
+    /// TC asks.
+    #[inline(always)]
+    fn unclaimed(&self, _packet: &Packet) -> bool {
+        false
+    }
+
     #[inline(always)]
     fn copy(&self, offset: u32, to: *mut u8, bytes: u32) -> bool {
         // SAFETY: the caller vouches for the room.

@@ -9,4 +9,5 @@ pub mod parse;
 pub mod port;
 pub mod redirect;
 pub mod session;
+pub mod socket;
 pub mod stats;

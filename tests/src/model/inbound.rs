@@ -3,7 +3,7 @@ use nat_common::{flow::Direction, instance::Role, verdict::Verdict};
 
 use super::{
     Model, Outcome, Sent, early,
-    flow::Flow,
+    flow::{Flow, Protocol},
     outbound::leave_unusual,
     packet::{self, Content, Packet},
     rewrite,
@@ -54,11 +54,36 @@ impl Model {
         live.then_some(flow)
     }
 
+    /// Whether some rule may translate to a packet's destination and port. The model's gateway has no
+    /// sockets.
+    fn translates(&self, packet: &Packet) -> bool {
+        let Some(table) = &self.table else { return false };
+        let (protocol, port) = match packet.content {
+            Content::Tcp { destination, .. } => (Protocol::Tcp, destination),
+            Content::Udp { destination, .. } => (Protocol::Udp, destination),
+            _ => return false,
+        };
+        self.host.outside_has(packet.destination)
+            && table.rules.iter().any(|rule| match &rule.action {
+                Action::Snat(snat) => {
+                    let (first, last) = snat.ports;
+                    snat.addresses.contains(&packet.destination)
+                        && snat.protocols.contains(&protocol)
+                        && (first..=last).contains(&port)
+                }
+                Action::Route | Action::Drop => false,
+            })
+    }
+
     /// Invariant 3: what is not for the gateway itself goes on only if the flow that it pretends to
     /// answer would have passed as it is.
     fn without_session_in(&self, sent: Sent<'_>, packet: &Packet) -> Verdict {
-        if early(sent.hook) || !self.host.forwards(packet.destination) {
+        if early(sent.hook) {
             return Verdict::NoSession;
+        }
+        if !self.host.forwards(packet.destination) {
+            let silent = self.translates(packet);
+            return if silent { Verdict::NoMapping } else { Verdict::NoSession };
         }
         let Some(table) = &self.table else {
             return Verdict::Unsolicited;

@@ -14,6 +14,7 @@ mod mss;
 mod resources;
 mod rules;
 mod tcp;
+mod unclaimed;
 mod verifier;
 
 use common::{bench, frames};

@@ -4,12 +4,13 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray},
 };
 use nat_common::{
+    external::{ExternalKey, ExternalPorts},
     flow::FlowKey,
     guard::{Guard, LocalKey},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
     limits::{
-        CHOICES_MAX, CONFIG_CHUNKS_MAX, GUARDS_MAX, INTERFACES_MAX, LOCAL_ADDRESSES_MAX, POOLS_MAX,
-        PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
+        CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, GUARDS_MAX, INTERFACES_MAX,
+        LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
     },
     pool::{Pool, PoolKey},
     rule::{PrefixKey, Rule, RuleBits, Subset},
@@ -26,7 +27,7 @@ use crate::datapath::{Error, error::chain};
 pub const SESSION_MAPS: [&str; 2] = ["OUTBOUND", "INBOUND"];
 
 /// All pinned maps.
-pub const PINNED_MAPS: [&str; 19] = [
+pub const PINNED_MAPS: [&str; 20] = [
     "OUTBOUND",
     "INBOUND",
     "CONTROL",
@@ -39,6 +40,7 @@ pub const PINNED_MAPS: [&str; 19] = [
     "CHOICES",
     "GUARDS",
     "LOCALS",
+    "EXTERNALS",
     "INTERFACES",
     "VERDICTS",
     "RULE_COUNTERS",
@@ -62,6 +64,7 @@ pub struct Maps {
     pub choices: LpmTrie<MapData, ChoiceKey, Choice>,
     pub guards: LpmTrie<MapData, PrefixKey, Guard>,
     pub locals: HashMap<MapData, LocalKey, u32>,
+    pub externals: HashMap<MapData, ExternalKey, ExternalPorts>,
     pub interfaces: HashMap<MapData, u32, Interface>,
     pub verdicts: PerCpuArray<MapData, Counter>,
     pub rule_counters: PerCpuArray<MapData, RuleCounters>,
@@ -105,6 +108,7 @@ impl Maps {
             choices: open(pins, "CHOICES", CHOICES_MAX)?,
             guards: open(pins, "GUARDS", GUARDS_MAX)?,
             locals: open(pins, "LOCALS", LOCAL_ADDRESSES_MAX)?,
+            externals: open(pins, "EXTERNALS", EXTERNALS_MAX)?,
             interfaces: open(pins, "INTERFACES", INTERFACES_MAX)?,
             verdicts: open(pins, "VERDICTS", COUNTERS)?,
             rule_counters: open(pins, "RULE_COUNTERS", RULE_IDS_MAX)?,

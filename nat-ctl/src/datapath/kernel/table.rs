@@ -12,6 +12,7 @@ use aya::{
 use ipnet::Ipv4Net;
 use nat_common::{
     addr::Ipv4,
+    external::ExternalKey,
     guard::LocalKey,
     instance::{RuleName, stored, text},
     limits::{POOL_ADDRESSES_MAX, RULE_IDS_MAX, RULE_NAME_BYTES, RULES_MAX},
@@ -141,6 +142,10 @@ fn write(
             maps.locals.insert(LocalKey { generation, ifindex, address }, 1, 0)?;
         }
     }
+    for (address, protocol, ports) in &table.externals {
+        let (address, protocol) = (Ipv4::from(*address), *protocol as u32);
+        maps.externals.insert(ExternalKey { generation, address, protocol }, ports, 0)?;
+    }
     for (index, bits) in table.subsets.iter().enumerate() {
         maps.subsets.set(slot(generation) * Subset::COUNT + index as u32, bits, 0)?;
     }
@@ -202,6 +207,11 @@ fn remove_others(maps: &mut Maps, in_force: u32) -> Result<(), Error> {
     let keys: Vec<LocalKey> = maps.locals.keys().collect::<Result<_, _>>().map_err(removing)?;
     for key in keys.iter().filter(|key| key.generation != in_force) {
         maps.locals.remove(key).map_err(removing)?;
+    }
+    let keys: Vec<ExternalKey> =
+        maps.externals.keys().collect::<Result<_, _>>().map_err(removing)?;
+    for key in keys.iter().filter(|key| key.generation != in_force) {
+        maps.externals.remove(key).map_err(removing)?;
     }
     let keys: Vec<PoolKey> = maps.pools.keys().collect::<Result<_, _>>().map_err(removing)?;
     for key in keys.iter().filter(|key| key.generation != in_force) {

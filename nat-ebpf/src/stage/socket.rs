@@ -1,0 +1,69 @@
+//! This machine's own sockets, which share its addresses with translation.
+use core::{ffi::c_void, mem};
+
+use aya_ebpf::{
+    bindings::{BPF_F_CURRENT_NETNS, bpf_sock_tuple as SocketTuple},
+    helpers::generated::{bpf_sk_lookup_udp, bpf_sk_release, bpf_skc_lookup_tcp},
+};
+use nat_common::{
+    addr::{Ipv4, Port},
+    external::ExternalKey,
+    flow::Protocol,
+    packet::{Packet, Transport},
+};
+
+use super::classify;
+use crate::maps::EXTERNALS;
+
+/// Whether a packet from outside is for a port that some rule may use, and that no socket of this
+/// machine has. `ctx` is the context of the running program.
+#[inline(always)]
+pub fn unclaimed(ctx: *mut c_void, packet: &Packet) -> bool {
+    let (protocol, from, to) = match packet.transport {
+        Transport::Tcp { source, destination, .. } => (Protocol::Tcp, source, destination),
+        Transport::Udp { source, destination } => (Protocol::Udp, source, destination),
+        _ => return false,
+    };
+    translated(packet.destination, protocol, to)
+        && !held(ctx, protocol, (packet.source, from), (packet.destination, to))
+}
+
+/// Whether some rule may use a port of an address.
+#[inline(always)]
+fn translated(address: Ipv4, protocol: Protocol, port: Port) -> bool {
+    let Ok(generation) = classify::generation() else {
+        return false;
+    };
+    let key = ExternalKey { generation, address, protocol: protocol as u32 };
+    // SAFETY: entries of the generation in force are not removed.
+    unsafe { EXTERNALS.get(&key) }.is_some_and(|ports| ports.contains(port.number()))
+}
+
+/// Whether a socket of this machine takes packets from one endpoint to another: a connection, in
+/// TIME_WAIT too, or one that listens.
+#[inline(always)]
+fn held(ctx: *mut c_void, protocol: Protocol, from: (Ipv4, Port), to: (Ipv4, Port)) -> bool {
+    // SAFETY: plain integers, for which zero is a value.
+    let mut tuple: SocketTuple = unsafe { mem::zeroed() };
+    tuple.__bindgen_anon_1.ipv4.saddr = from.0.to_be32();
+    tuple.__bindgen_anon_1.ipv4.daddr = to.0.to_be32();
+    tuple.__bindgen_anon_1.ipv4.sport = from.1.to_be16();
+    tuple.__bindgen_anon_1.ipv4.dport = to.1.to_be16();
+    let netns = BPF_F_CURRENT_NETNS as u64;
+    // SAFETY: the context is the program's own, and the tuple is there in full.
+    let socket = unsafe {
+        match protocol {
+            Protocol::Tcp => bpf_skc_lookup_tcp(ctx, &raw mut tuple, IPV4_TUPLE_BYTES, netns, 0),
+            _ => bpf_sk_lookup_udp(ctx, &raw mut tuple, IPV4_TUPLE_BYTES, netns, 0),
+        }
+    };
+    if socket.is_null() {
+        return false;
+    }
+    // SAFETY: a socket that a look-up has returned and that is not used any more.
+    unsafe { bpf_sk_release(socket.cast()) };
+    true
+}
+
+/// The IPv4 form of the tuple: two addresses and two ports.
+const IPV4_TUPLE_BYTES: u32 = 12;
