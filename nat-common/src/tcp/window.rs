@@ -25,13 +25,13 @@ pub struct Track {
     pub window: u16,
     /// The scale of its windows, or [`NO_SCALE`]. Without one from both sides nothing is scaled.
     pub scale: u8,
-    /// Of the server's: where a client that has asked anew would go on, or 0. See [`Verdict::Asks`].
+    /// Of the server's: where a client that has asked anew would go on, or 0. See [`Judgement::Asks`].
     pub asked: u32,
 }
 
 /// What a segment is to a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
+pub enum Judgement {
     /// A strict receiver would ignore it: it moves no state and no timer.
     Ignored,
     /// It counts.
@@ -108,7 +108,7 @@ pub const fn judge(
     segment: &Segment,
     own: &Track,
     peer: &Track,
-) -> Verdict {
+) -> Judgement {
     let flags = segment.flags;
     if flags.has(Flags::SYN) && !flags.has(Flags::RST) {
         return match direction {
@@ -135,7 +135,7 @@ pub const fn judge(
             || (!flags.has(Flags::FIN) && peer.awaits(own, segment.sequence));
         answered && arrives
     };
-    if counts { Verdict::Counts } else { Verdict::Ignored }
+    if counts { Judgement::Counts } else { Judgement::Ignored }
 }
 
 const fn syn_from_client(
@@ -143,22 +143,22 @@ const fn syn_from_client(
     segment: &Segment,
     own: &Track,
     peer: &Track,
-) -> Verdict {
+) -> Judgement {
     let opens = segment.flags.opens();
     let first = segment.sequence.wrapping_add(1);
     let state = connection.state();
     if connection.finished() {
         // What the server says to it is the server's affair.
-        return if opens { Verdict::Counts } else { Verdict::Ignored };
+        return if opens { Judgement::Counts } else { Judgement::Ignored };
     }
     // The same once more: in a handshake, or the answer to a server's SYN that has crossed it.
     let again = segment.end() == own.next || (matches!(state, State::Init) && first == peer.ack);
     let expected = matches!(state, State::Init) && opens
         || matches!(state, State::Established) && segment.flags.has(Flags::ACK);
     if again {
-        return if expected { Verdict::Counts } else { Verdict::Ignored };
+        return if expected { Judgement::Counts } else { Judgement::Ignored };
     }
-    if opens { Verdict::Asks } else { Verdict::Ignored }
+    if opens { Judgement::Asks } else { Judgement::Ignored }
 }
 
 const fn syn_from_server(
@@ -166,20 +166,20 @@ const fn syn_from_server(
     segment: &Segment,
     own: &Track,
     peer: &Track,
-) -> Verdict {
+) -> Judgement {
     let init = matches!(connection.state(), State::Init);
     if !segment.flags.has(Flags::ACK) {
         // Simultaneous open (RFC 5382 REQ-2a).
-        return if init { Verdict::Counts } else { Verdict::Ignored };
+        return if init { Judgement::Counts } else { Judgement::Ignored };
     }
     let ack = segment.acknowledgement;
     // Some of what came with the SYN may be acknowledged (RFC 7413).
     if init && reaches(ack, own.ack) && reaches(peer.next, ack) {
-        Verdict::Counts
+        Judgement::Counts
     } else if own.asked != 0 && own.asked == ack && !connection.finished() {
-        Verdict::Replaces
+        Judgement::Replaces
     } else {
-        Verdict::Ignored
+        Judgement::Ignored
     }
 }
 

@@ -148,13 +148,13 @@ fn tcp_event(own: Entry, outbound: bool, other_key: &FlowKey, now_ns: u64) -> bo
     let syn = segment.flags.has(tcp::Flags::SYN) && !segment.flags.has(tcp::Flags::RST);
     let first = segment.sequence.wrapping_add(1);
     let replaces = match verdict {
-        window::Verdict::Ignored => return false,
-        window::Verdict::Asks => {
+        window::Judgement::Ignored => return false,
+        window::Judgement::Asks => {
             other.set_asked(first);
             return false;
         }
-        window::Verdict::Counts => false,
-        window::Verdict::Replaces => true,
+        window::Judgement::Counts => false,
+        window::Judgement::Replaces => true,
     };
     let starts_over = outbound && syn && connection.finished();
     if starts_over {

@@ -4,6 +4,7 @@
 
 mod address;
 mod adoption;
+mod connections;
 mod gateway;
 mod host_changes;
 mod icmp;

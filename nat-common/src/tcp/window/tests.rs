@@ -39,7 +39,7 @@ impl Session {
     fn established() -> Self {
         let mut session = Self::opening();
         let answer = Segment { scale: 0, ..segment(SYN_ACK, SERVER, CLIENT + 1, 0) };
-        assert_eq!(session.judge(OUTSIDE, &answer), Verdict::Counts);
+        assert_eq!(session.judge(OUTSIDE, &answer), Judgement::Counts);
         session.connection = Connection::ANSWERED;
         session.server = Track { ack: CLIENT + 1, ..Track::new(&answer) };
         session.client.ack = SERVER + 1;
@@ -47,7 +47,7 @@ impl Session {
         session
     }
 
-    fn judge(&self, direction: Direction, segment: &Segment) -> Verdict {
+    fn judge(&self, direction: Direction, segment: &Segment) -> Judgement {
         let (own, peer) = match direction {
             Direction::Outbound => (&self.client, &self.server),
             Direction::Inbound => (&self.server, &self.client),
@@ -56,7 +56,7 @@ impl Session {
     }
 
     fn counts(&self, direction: Direction, segment: &Segment) -> bool {
-        self.judge(direction, segment) == Verdict::Counts
+        self.judge(direction, segment) == Judgement::Counts
     }
 
     fn sends(&mut self, direction: Direction, segment: &Segment) {
@@ -207,11 +207,11 @@ fn the_answer_that_has_crossed_a_syn_belongs_to_the_handshake() {
     let session = Session::established();
     assert!(session.counts(INSIDE, &segment(SYN_ACK, CLIENT, SERVER + 1, 0)));
     let verdict = |flags, sequence| session.judge(INSIDE, &segment(flags, sequence, SERVER + 1, 0));
-    assert_eq!(verdict(SYN, CLIENT), Verdict::Ignored, "a late copy");
-    assert_eq!(verdict(SYN_ACK, CLIENT + 9), Verdict::Ignored);
-    assert_eq!(session.judge(OUTSIDE, &segment(SYN, SERVER + 1, 0, 0)), Verdict::Ignored);
+    assert_eq!(verdict(SYN, CLIENT), Judgement::Ignored, "a late copy");
+    assert_eq!(verdict(SYN_ACK, CLIENT + 9), Judgement::Ignored);
+    assert_eq!(session.judge(OUTSIDE, &segment(SYN, SERVER + 1, 0, 0)), Judgement::Ignored);
     let late = segment(SYN_ACK, SERVER, CLIENT + 1, 0);
-    assert_eq!(session.judge(OUTSIDE, &late), Verdict::Ignored, "a late copy");
+    assert_eq!(session.judge(OUTSIDE, &late), Judgement::Ignored, "a late copy");
 }
 
 #[test]
@@ -220,17 +220,21 @@ fn a_syn_within_a_connection_only_asks() {
         let mut session = Session { connection, ..Session::established() };
         let verdict = session.judge(INSIDE, &segment(SYN, 4711, 0, 0));
         let over = connection.finished();
-        assert_eq!(verdict, if over { Verdict::Counts } else { Verdict::Asks }, "{connection:?}");
+        assert_eq!(
+            verdict,
+            if over { Judgement::Counts } else { Judgement::Asks },
+            "{connection:?}"
+        );
         if over {
             continue;
         }
         session.server.asked = 4712;
         let answer = |ack| session.judge(OUTSIDE, &segment(SYN_ACK, 9, ack, 0));
-        assert_eq!(answer(4712), Verdict::Replaces);
-        assert_ne!(answer(4711), Verdict::Replaces);
+        assert_eq!(answer(4712), Judgement::Replaces);
+        assert_ne!(answer(4711), Judgement::Replaces);
         session.server.asked = 0;
         let forged = session.judge(OUTSIDE, &segment(SYN_ACK, 9, 0, 0));
-        assert_eq!(forged, Verdict::Ignored, "nobody has asked");
+        assert_eq!(forged, Judgement::Ignored, "nobody has asked");
     }
 }
 
@@ -278,7 +282,7 @@ proptest! {
         // To the byte after the window, where a probe may stand.
         let within = |byte: u64| (ack..=ack + u64::from(window)).contains(&byte);
         let expected = within(at) || within(at + u64::from(length));
-        let counts = judge(connection, OUTSIDE, &data, &own, &peer) == Verdict::Counts;
+        let counts = judge(connection, OUTSIDE, &data, &own, &peer) == Judgement::Counts;
         prop_assert_eq!(counts, expected);
     }
 }
