@@ -25,7 +25,7 @@ impl Generator {
         let (inbound, mut plan) = match (self.choice.below(100), known) {
             (0..10, Some((flow, external))) => {
                 let inbound = self.choice.one_in(2);
-                let (plan, packet) = self.error(flow, external, inbound);
+                let (plan, packet) = self.error(flow, external, inbound, model);
                 quoted = Some(packet);
                 (inbound, plan)
             }
@@ -106,11 +106,17 @@ impl Generator {
     }
 
     /// An error about a packet of a session, as the error's sender saw it; and what it quotes.
-    fn error(&mut self, flow: Flow, external: Endpoint, inbound: bool) -> (Plan, Vec<u8>) {
+    fn error(
+        &mut self,
+        flow: Flow,
+        external: Endpoint,
+        inbound: bool,
+        model: &Model,
+    ) -> (Plan, Vec<u8>) {
         let mut packet = if inbound {
-            self.more(flow.with_local(external))
+            self.more(flow.with_local(external), model)
         } else {
-            self.reply(flow, flow.local)
+            self.reply(flow, flow.local, model)
         };
         if self.choice.one_in(20) {
             packet.transport = self.any_transport();
