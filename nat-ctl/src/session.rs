@@ -135,6 +135,7 @@ mod tests {
             lifetime: Lifetime::initial(protocol, 443),
             timeout_ns: 60 * NS_PER_S,
             first: Segment::NONE,
+            mss: 0,
         };
         let entry = |key: &FlowKey, to| Session::new(key, to, &birth, 88 * NS_PER_S);
         let outbound = Session { packets: 18, bytes: 2100, ..entry(&key, external) };

@@ -2,8 +2,9 @@
 use nat_common::{
     addr::{Ipv4, Port},
     flow::{FlowKey, Protocol},
-    session::Session,
+    session::{Birth, Session},
     settings::Lifetime,
+    tcp::Segment,
 };
 
 use super::*;
@@ -79,9 +80,16 @@ fn session(client: u8, external: [u8; 4], deadline_ns: u64) -> SessionPair {
     let inside = (Ipv4::new([10, 0, 0, client]), Port::new(1000));
     let remote = (Ipv4::new([198, 51, 100, 9]), Port::new(53));
     let key = FlowKey::new(Protocol::Udp, inside, remote);
-    let lifetime = Lifetime::initial(Protocol::Udp, 53);
+    let birth = Birth {
+        protocol: Protocol::Udp,
+        rule: 0,
+        lifetime: Lifetime::initial(Protocol::Udp, 53),
+        timeout_ns: 0,
+        first: Segment::NONE,
+        mss: 0,
+    };
     let external = (Ipv4::new(external), Port::new(2000));
-    let outbound = Session::new(Protocol::Udp, &key, external, 0, lifetime, 0, 0);
+    let outbound = Session::new(&key, external, &birth, 0);
     SessionPair { key, outbound: Session { deadline_ns, ..outbound }, inbound: None }
 }
 
