@@ -10,7 +10,11 @@
 //! All times are nanoseconds. Those of the data path's clock are signed numbers in two's
 //! complement, because a session may have ended before this boot: compare two of them by
 //! [`elapsed_ns`], not by `<`. No number means "never": that is the caller's to tell apart.
-use crate::{flow::Protocol, limits::COOLDOWN_MAX_NS, tcp};
+use crate::{
+    flow::{FlowKey, Protocol},
+    limits::COOLDOWN_MAX_NS,
+    tcp,
+};
 
 /// Why a session ended, as far as the far end's memory of it depends on that.
 #[repr(u8)]
@@ -143,6 +147,51 @@ impl Cooldown {
     pub const fn reusable(&self, closed_ns: u64, reason: Reason, now_ns: u64) -> bool {
         self.remaining_ns(closed_ns, reason, now_ns) == 0
     }
+}
+
+/// Value of the map of resting tuples: when and why the last session of a tuple ended.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resting {
+    /// The data path's clock.
+    pub closed_ns: u64,
+    /// A [`Reason`].
+    pub reason: u8,
+    pub zero: [u8; 7],
+}
+
+impl Resting {
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(closed_ns: u64, reason: Reason) -> Self {
+        Self { closed_ns, reason: reason as u8, zero: [0; 7] }
+    }
+
+    /// Whether the tuple may be used again.
+    #[inline(always)]
+    #[must_use]
+    pub const fn over(&self, settings: &Cooldown, now_ns: u64) -> bool {
+        settings.reusable(self.closed_ns, Reason::from_number(self.reason), now_ns)
+    }
+}
+
+/// Element of the queue of resting tuples, in the order in which their sessions ended. One whose
+/// close time is not that of the tuple's [`Resting`] is a rest: the tuple has been used again.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rested {
+    pub tuple: FlowKey,
+    pub closed_ns: u64,
+}
+
+/// What became of resting tuples, a copy for each CPU.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CooldownCounters {
+    /// Tuples that began to rest.
+    pub rested: u64,
+    /// Tuples given up before their time, because there was no room for more (`max_cooling`).
+    pub released_early: u64,
 }
 
 /// Time since a session's end; negative where that is still ahead, as it can be for a moment when

@@ -77,6 +77,13 @@ pub struct FlowKey {
 const _: () = assert!(size_of::<FlowKey>() == 16);
 
 impl FlowKey {
+    /// The key under which a local endpoint stands for itself, toward everybody.
+    #[inline(always)]
+    #[must_use]
+    pub const fn toward_everybody(&self) -> Self {
+        Self { remote: Ipv4::UNSPECIFIED, remote_port: Port::NONE, ..*self }
+    }
+
     /// The flow between a local and a remote endpoint.
     #[inline(always)]
     #[must_use]

@@ -21,8 +21,11 @@ pub struct Instance {
     pub heartbeat_ns: u64,
     /// Sessions there is room for.
     pub max_sessions: u32,
+    /// Tuples that can rest at a time.
+    pub max_cooling: u32,
     /// Process id of the controller; 0 when it has said good-bye.
     pub controller_pid: u32,
+    pub zero: u32,
 }
 
 /// Role of an interface.

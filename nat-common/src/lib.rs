@@ -58,6 +58,9 @@ macro_rules! pod {
 pod!(
     addr::Ipv4,
     cooldown::Cooldown,
+    cooldown::CooldownCounters,
+    cooldown::Rested,
+    cooldown::Resting,
     external::ExternalKey,
     external::ExternalPorts,
     flow::FlowKey,

@@ -48,6 +48,9 @@ pub const PORT_TRIES_MAX: u32 = 32;
 /// Sessions that one run of the `sweep` program looks at: about 70 µs with softirqs off.
 pub const SWEEP_SESSIONS_MAX: u32 = 64;
 
+/// Tuples that one run of the `clear` program forgets.
+pub const CLEAR_TUPLES_MAX: u32 = 32;
+
 /// How often a session's deadline is moved at most: spares the cache line on every packet.
 /// Deadlines are this much later than configured, never earlier.
 pub const REFRESH_INTERVAL_NS: u64 = 1_000_000_000;

@@ -1,5 +1,6 @@
 //! What the controller sets and the data path reads for every new session or refresh.
 use crate::{
+    cooldown::Cooldown,
     flow::{Direction, Protocol},
     tcp,
 };
@@ -29,6 +30,7 @@ pub const fn slot(generation: u32) -> u32 {
 pub struct Settings {
     /// Idle time after which a session ends, in nanoseconds, by [`Lifetime`].
     pub timeout_ns: [u64; Lifetime::COUNT],
+    pub cooldown: Cooldown,
     /// The [`crate::rule::Action`] for packets that no rule matches; `snat` is not allowed here.
     pub unmatched: u8,
     /// Whether some network names its interfaces, so that sources are looked at: see

@@ -1,7 +1,7 @@
 //! The types in the maps have no padding: both sides of the kernel copy them as plain bytes, and a
 //! map key with bytes that nobody sets would be another key each time.
 use nat_common::{
-    cooldown::Cooldown,
+    cooldown::{Cooldown, CooldownCounters, Rested, Resting},
     external::{ExternalKey, ExternalPorts},
     flow::FlowKey,
     guard::{Guard, LocalKey},
@@ -37,6 +37,7 @@ fn types_in_maps_have_no_padding() {
     no_padding!(ConfigInfo { bytes, name });
     no_padding!(Control { generation, zero });
     no_padding!(Cooldown { wait_ns, enabled, scope, pressure_reuse, zero });
+    no_padding!(CooldownCounters { rested, released_early });
     no_padding!(Counter { packets, bytes });
     no_padding!(ExternalKey { generation, address, protocol });
     no_padding!(Instance {
@@ -45,7 +46,9 @@ fn types_in_maps_have_no_padding() {
         attached_ns,
         heartbeat_ns,
         max_sessions,
+        max_cooling,
         controller_pid,
+        zero,
     });
     no_padding!(Interface { name, role, hook, mac });
     no_padding!(Guard { named, interfaces });
@@ -53,6 +56,8 @@ fn types_in_maps_have_no_padding() {
     no_padding!(Pool { table, count, addresses });
     no_padding!(PoolKey { generation, rule, ifindex });
     no_padding!(PrefixKey { generation, address });
+    no_padding!(Rested { tuple, closed_ns });
+    no_padding!(Resting { closed_ns, reason, zero });
     no_padding!(Rule { id, ports, action, pooling, mss });
     no_padding!(RuleCounters {
         sessions,
@@ -84,7 +89,7 @@ fn types_in_maps_have_no_padding() {
         mss,
         zero,
     });
-    no_padding!(Settings { timeout_ns, unmatched, guarded, enforce_strong_send, zero });
+    no_padding!(Settings { timeout_ns, cooldown, unmatched, guarded, enforce_strong_send, zero });
 }
 
 /// Fields that are private, and types that are one array.

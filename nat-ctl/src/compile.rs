@@ -9,6 +9,7 @@ use std::{
 
 use ipnet::Ipv4Net;
 use nat_common::{
+    cooldown::{Cooldown, Reason, Scope},
     guard::Guard,
     limits::{GUARD_INTERFACES_MAX, PREFIXES_MAX},
     pool::Pooling,
@@ -286,9 +287,34 @@ fn settings(config: &Config) -> Settings {
     let guarded = config.networks.iter().any(|network| !network.interfaces.is_empty());
     Settings {
         timeout_ns,
+        cooldown: cooldown(config.cooldown),
         unmatched: unmatched as u8,
         guarded: guarded.into(),
         enforce_strong_send: config.source.enforce_strong_send.into(),
+        zero: [0; 5],
+    }
+}
+
+fn cooldown(config: config::Cooldown) -> Cooldown {
+    let ns = |ms: u32| u64::from(ms) * 1_000_000;
+    let mut wait_ns = [0; Reason::COUNT];
+    for (reason, ms) in [
+        (Reason::Fin, config.time_ms),
+        (Reason::Rst, config.rst_ms),
+        (Reason::HalfOpen, config.half_open_ms),
+        (Reason::UdpIcmp, config.udp_ms),
+    ] {
+        wait_ns[reason as usize] = ns(ms);
+    }
+    let scope = match config.scope {
+        config::CooldownScope::Destination => Scope::Destination,
+        config::CooldownScope::Port => Scope::Port,
+    };
+    Cooldown {
+        wait_ns,
+        enabled: config.enabled.into(),
+        scope: scope as u8,
+        pressure_reuse: config.pressure_reuse.into(),
         zero: [0; 5],
     }
 }

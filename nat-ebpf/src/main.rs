@@ -80,6 +80,12 @@ pub fn flush(ctx: XdpContext) -> u32 {
     sweep::flush(&ctx)
 }
 
+/// Run by the controller, never attached: see [`sweep`].
+#[xdp]
+pub fn clear(_ctx: XdpContext) -> u32 {
+    sweep::clear()
+}
+
 /// `bpf_fib_lookup` is for GPL-compatible programs only.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

@@ -1,10 +1,12 @@
 //! Every map: purpose, key, who writes, who reads. The sizes of [`OUTBOUND`] and [`INBOUND`] are
 //! placeholders that the loader replaces by `max_sessions`.
 use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, Queue},
 };
 use nat_common::{
+    cooldown::{CooldownCounters, Rested, Resting},
     external::{ExternalKey, ExternalPorts},
     flow::FlowKey,
     guard::{Guard, LocalKey},
@@ -77,6 +79,20 @@ pub static LOCALS: HashMap<LocalKey, u32> = HashMap::with_max_entries(LOCAL_ADDR
 #[map]
 pub static EXTERNALS: HashMap<ExternalKey, ExternalPorts> =
     HashMap::with_max_entries(EXTERNALS_MAX, 0);
+/// Tuples whose session has ended, and which must not be used again yet. Written by the data path
+/// when a session is removed and when its tuple is used again; read by the command line. Its size is
+/// `max_cooling`, and its memory is taken as it is needed: most gateways need little of it.
+#[map]
+pub static COOLING: HashMap<FlowKey, Resting> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+
+/// The same tuples in the order in which their sessions ended, and some that have been used again:
+/// which one goes first where there is no room, and what has rested long enough.
+#[map]
+pub static COOLING_ORDER: Queue<Rested> = Queue::with_max_entries(1024, 0);
+
+/// Tuples that rested, and those that did not rest long enough. Written by the data path.
+#[map]
+pub static COOLDOWN_COUNTERS: PerCpuArray<CooldownCounters> = PerCpuArray::with_max_entries(1, 0);
 
 /// Roles by interface index. Written by the controller.
 #[map]

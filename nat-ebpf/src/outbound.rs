@@ -12,7 +12,7 @@ use crate::{
     hook::Hook,
     stage::{
         mss,
-        open::{self, TRANSLATABLE},
+        open::{self, Before, TRANSLATABLE},
         parse,
         session::{self, Found},
     },
@@ -46,14 +46,19 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     let route = hook.route(&packet, packet.destination, Role::Outside)?;
 
     let to = match (found, &flow) {
-        (Found::Live(live), Ok(key)) => {
+        // The server may not have forgotten the last connection: a new one gets another port.
+        (Found::Live(live), Ok(key)) if !(packet.tcp_flags().opens() && live.is_closing()) => {
             let flags = packet.tcp_flags();
             session::touch(&live, Direction::Outbound, key, flags, hook.weight(), now_ns);
             live.to
         }
         (found, flow) => {
-            let ended = matches!(found, Found::Ended);
-            by_rule(hook, &packet, flow, ended, H::egress(&route), now_ns)?
+            let before = match found {
+                Found::Live(_) => Before::Closing,
+                Found::Ended => Before::Ended,
+                Found::Absent => Before::Nothing,
+            };
+            by_rule(hook, &packet, flow, before, H::egress(&route), now_ns)?
         }
     };
     let protocol = Protocol::from_number(packet.protocol).ok_or(Verdict::ProtocolNotCovered)?;
@@ -67,7 +72,7 @@ fn by_rule<H: Hook>(
     hook: &H,
     packet: &Packet,
     flow: &Result<FlowKey, Verdict>,
-    ended: bool,
+    before: Before,
     egress: u32,
     now_ns: u64,
 ) -> Result<Translation, Verdict> {
@@ -76,7 +81,7 @@ fn by_rule<H: Hook>(
     request.destination = packet.destination;
     request.protocol = packet.protocol;
     request.flags = packet.tcp_flags();
-    request.ended = ended;
+    request.before = before;
     request.early = H::EARLY;
     request.own = hook.own();
     request.egress = egress;

@@ -5,9 +5,16 @@
 //! the same code and clock as everywhere else: between the controller's look and this run a session
 //! may have come to life, or have been removed and made anew.
 use aya_ebpf::programs::XdpContext;
-use nat_common::{flow::FlowKey, limits::SWEEP_SESSIONS_MAX};
+use nat_common::{
+    flow::FlowKey,
+    limits::{CLEAR_TUPLES_MAX, SWEEP_SESSIONS_MAX},
+};
 
-use crate::{clock, packet::Frame, stage::session};
+use crate::{
+    clock,
+    packet::Frame,
+    stage::{cooldown, session},
+};
 
 struct Keys<'a>(&'a XdpContext);
 
@@ -38,7 +45,14 @@ pub fn sweep(ctx: &XdpContext) -> u32 {
 /// Ends the sessions, live or not, as somebody has ordered; returns how many.
 #[inline(always)]
 pub fn flush(ctx: &XdpContext) -> u32 {
-    each(ctx, session::kill)
+    let now_ns = clock::now_ns();
+    each(ctx, |key| session::kill(key, now_ns))
+}
+
+/// Forgets tuples that have rested long enough; returns how many.
+#[inline(always)]
+pub fn clear() -> u32 {
+    cooldown::clear(CLEAR_TUPLES_MAX, clock::now_ns())
 }
 
 #[inline(always)]

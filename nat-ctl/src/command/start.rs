@@ -8,7 +8,7 @@ use crate::{
     controller::{Controller, Source, StaticRoutes},
     datapath::{
         ConfigText, State,
-        kernel::{self, Attached, Pinned, Plan, attach::TcKind, load::LogLevel},
+        kernel::{self, Attached, Pinned, Plan, attach::TcKind, load::LogLevel, maps::Sizes},
     },
     desired::desired,
     exit::Failure,
@@ -119,7 +119,10 @@ pub fn start(
         pins,
         namespace,
         tc: if kernel.has_tcx() { TcKind::Tcx } else { TcKind::Clsact },
-        max_sessions: config.limits.max_sessions,
+        sizes: Sizes {
+            sessions: config.limits.max_sessions,
+            cooling: config.cooldown.max_cooling,
+        },
         log,
     })?;
     let adopted = attached.adopted();
@@ -127,13 +130,17 @@ pub fn start(
     if adopted {
         tracing::info!("adopted the data path that was attached");
         done.iter().for_each(|done| tracing::warn!("repaired: {done}"));
-        let size = attached.max_sessions()?;
-        if size != config.limits.max_sessions {
-            tracing::warn!(
-                "the attached data path has room for {size} sessions, max_sessions is {}: it \
-                 takes effect after `nat-ctl detach`",
-                config.limits.max_sessions
-            );
+        let Sizes { sessions, cooling } = attached.sizes()?;
+        for (what, key, is, wanted) in [
+            ("sessions", "max_sessions", sessions, config.limits.max_sessions),
+            ("resting tuples", "max_cooling", cooling, config.cooldown.max_cooling),
+        ] {
+            if is != wanted {
+                tracing::warn!(
+                    "the attached data path has room for {is} {what}, {key} is {wanted}: it takes \
+                     effect after `nat-ctl detach`"
+                );
+            }
         }
     }
     if log != LogLevel::Off {

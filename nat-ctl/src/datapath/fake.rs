@@ -43,7 +43,9 @@ impl Default for Fake {
             attached_ns: 0,
             heartbeat_ns: 0,
             max_sessions: 1024,
+            max_cooling: 1024,
             controller_pid: 0,
+            zero: 0,
         };
         Self {
             instance,

@@ -1,5 +1,6 @@
 //! The stages, in the packet's order.
 pub mod classify;
+pub mod cooldown;
 pub mod guard;
 pub mod icmp;
 pub mod locals;

@@ -46,8 +46,8 @@ pub struct Request {
     /// IANA number.
     pub protocol: u8,
     pub flags: tcp::Flags,
-    /// Whether an ended session of this flow is still in the maps.
-    pub ended: bool,
+    /// The session of this flow that is still in the maps.
+    pub before: Before,
     /// Whether the hook is early: see [`crate::hook::Hook::EARLY`].
     pub early: bool,
     /// Whether this machine itself sends the packet.
@@ -80,6 +80,17 @@ pub struct Request {
     pub birth: Birth,
     /// The entry that is being written.
     pub entry: Session,
+}
+
+/// What is left of a flow's last session.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    Nothing,
+    /// Its time is up.
+    Ended,
+    /// Its connection is over, and this packet opens another one.
+    Closing,
 }
 
 /// [`Request::untranslatable`] of a packet that can be translated.
@@ -192,8 +203,14 @@ fn prepare(request: &mut Request, matched: &Matched) -> Result<(), Verdict> {
     if request.untranslatable != TRANSLATABLE {
         return Err(Verdict::from_number(request.untranslatable));
     }
-    if request.ended {
-        session::end(&request.key, request.now_ns);
+    match request.before {
+        Before::Nothing => {}
+        Before::Ended => {
+            session::end(&request.key, request.now_ns);
+        }
+        Before::Closing => {
+            session::kill(&request.key, request.now_ns);
+        }
     }
     let protocol = Protocol::from_number(request.protocol).ok_or(Verdict::ProtocolNotCovered)?;
     if matches!(protocol, Protocol::Tcp) && !request.flags.opens() {

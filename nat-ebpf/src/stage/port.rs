@@ -7,6 +7,7 @@ use nat_common::{limits::PORT_TRIES_MAX, session::Session, verdict::Verdict};
 use crate::{
     maps::INBOUND,
     stage::{
+        cooldown,
         open::{EXISTS, Request, request},
         session,
     },
@@ -27,8 +28,11 @@ pub fn claim() -> Result<i32, Verdict> {
     let request = request()?;
     if request.result == IN_THE_WAY {
         // A dead controller sweeps no more; its ended sessions shall cost no ports.
-        session::end(&request.occupant, request.now_ns);
+        session::take(&request.occupant, request.now_ns);
         request.result = insert(request);
+        if request.result == 0 && !rested(request) {
+            request.result = EXISTS;
+        }
     }
     Ok(request.result)
 }
@@ -53,15 +57,29 @@ unsafe extern "C" fn try_next_port(_turn: u32, _context: *mut c_void) -> i64 {
     let inside = (key.local, key.local_port);
     request.entry = Session::new(&request.claim, inside, &request.birth, now_ns);
     request.result = insert(request);
+    if request.result == 0 && !rested(request) {
+        request.result = EXISTS;
+        return AGAIN;
+    }
     if request.result != EXISTS {
         return ENOUGH;
     }
-    let Some(occupant) = session::ended_at(&request.claim, now_ns) else {
+    let Some(occupant) = session::to_be_taken(&request.claim, now_ns) else {
         return AGAIN;
     };
     request.occupant = occupant;
     request.result = IN_THE_WAY;
     ENOUGH
+}
+
+/// Whether the tuple that was claimed just now may be used; gives it up if not.
+#[inline(always)]
+fn rested(request: &Request) -> bool {
+    let rested = cooldown::may_use(&request.claim, request.now_ns);
+    if !rested {
+        let _ = INBOUND.remove(&request.claim);
+    }
+    rested
 }
 
 #[inline(always)]

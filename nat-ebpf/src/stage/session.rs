@@ -11,7 +11,11 @@ use crate::{
     entry::{Entry, Translation},
     hook::Weight,
     maps::{INBOUND, OUTBOUND},
-    stage::{classify, parse, stats},
+    stage::{
+        classify,
+        cooldown::{self, Notes},
+        parse, stats,
+    },
 };
 
 /// What a look-up found.
@@ -23,6 +27,14 @@ pub enum Found {
     Ended,
     /// Nothing.
     Absent,
+}
+
+impl Live {
+    /// Whether the connection is over but for late packets.
+    #[inline(always)]
+    pub fn is_closing(&self) -> bool {
+        matches!(self.entry.lifetime(), Lifetime::TcpClosing)
+    }
 }
 
 /// A live session, as seen by one direction.
@@ -111,7 +123,9 @@ fn refresh(entry: Entry, now_ns: u64) {
         if before_ns == DELETED {
             return;
         }
-        entry.refreshed(now_ns);
+        // A closing connection's last packet is the beginning of its cooldown: each one counts.
+        let closing = matches!(lifetime, Lifetime::TcpClosing);
+        entry.refreshed(now_ns, closing);
         entry.move_deadline(before_ns, session::deadline(now_ns, timeout_ns));
         if entry.lifetime() as u8 == lifetime as u8 {
             return;
@@ -215,18 +229,34 @@ fn refresh_settled(entry: Entry, now_ns: u64) {
     refresh(entry, now_ns);
 }
 
-/// Whether the session that holds an inbound key has ended; its outbound key if so.
+/// Whether the session that holds an inbound key can be removed to use its tuple at once; its
+/// outbound key if so.
 #[inline(always)]
-pub fn ended_at(claim: &FlowKey, now_ns: u64) -> Option<FlowKey> {
+pub fn to_be_taken(claim: &FlowKey, now_ns: u64) -> Option<FlowKey> {
     let inbound = Entry::find(Direction::Inbound, claim)?;
     let to = inbound.translation();
-    let deadline_ns = inbound.deadline_ns();
-    if !inbound.belongs_to(claim) || session::live(deadline_ns, now_ns) {
+    let inbound_ns = inbound.deadline_ns();
+    if !inbound.belongs_to(claim) {
         return None;
     }
     let key = claim.translated(to.address, to.port);
     let outbound = Entry::find(Direction::Outbound, &key)?;
-    (!session::live(outbound.deadline_ns(), now_ns)).then_some(key)
+    let latest_ns = inbound_ns.max(outbound.deadline_ns());
+    let ended_ns = (!session::live(latest_ns, now_ns)).then_some(latest_ns);
+    cooldown::may_take(claim, inbound, outbound, ended_ns, now_ns).then_some(key)
+}
+
+/// Removes what [`to_be_taken`] has found.
+#[inline(always)]
+pub fn take(key: &FlowKey, now_ns: u64) {
+    if end(key, now_ns) {
+        return;
+    }
+    let closing = Entry::find(Direction::Outbound, key)
+        .is_some_and(|entry| matches!(entry.lifetime(), Lifetime::TcpClosing));
+    if closing {
+        kill(key, now_ns);
+    }
 }
 
 /// Removes a session whose time is up, by the key of its outbound entry. Does nothing to a live
@@ -250,13 +280,13 @@ pub fn end(key: &FlowKey, now_ns: u64) -> bool {
     if session::live(inbound_ns, now_ns) || !outbound.begin_removal(deadline_ns) {
         return false;
     }
-    remove(key, outbound, &inbound_key, inbound, rule);
+    remove(key, outbound, &inbound_key, inbound, rule, deadline_ns.max(inbound_ns));
     true
 }
 
 /// Removes a session, live or not. Returns whether this CPU did.
 #[inline(never)]
-pub fn kill(key: &FlowKey) -> bool {
+pub fn kill(key: &FlowKey, now_ns: u64) -> bool {
     let Some(outbound) = Entry::find(Direction::Outbound, key) else {
         return false;
     };
@@ -269,7 +299,7 @@ pub fn kill(key: &FlowKey) -> bool {
     }
     let inbound_key = key.translated(to.address, to.port);
     let inbound = Entry::find(Direction::Inbound, &inbound_key);
-    remove(key, outbound, &inbound_key, inbound, rule);
+    remove(key, outbound, &inbound_key, inbound, rule, now_ns);
     true
 }
 
@@ -281,9 +311,12 @@ fn remove(
     inbound_key: &FlowKey,
     inbound: Option<Entry>,
     rule: u32,
+    ended_ns: u64,
 ) {
     let carried_in = inbound.map_or((0, 0), Entry::totals);
     stats::count_ended(rule, outbound.totals(), carried_in);
+    // The tuple rests before it is anybody's to claim.
+    cooldown::rest(inbound_key, outbound, inbound, ended_ns);
     // The claim goes first: while the outbound entry stands, nobody else removes this key.
     let _ = INBOUND.remove(inbound_key);
     let _ = OUTBOUND.remove(key);

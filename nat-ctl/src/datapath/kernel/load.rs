@@ -5,7 +5,7 @@ use aya::{
 };
 
 use super::{
-    maps::{PINNED_MAPS, SESSION_MAPS},
+    maps::{COOLING_MAPS, PINNED_MAPS, SESSION_MAPS, Sizes},
     pins::Pins,
 };
 use crate::datapath::{
@@ -26,7 +26,7 @@ pub enum LogLevel {
 }
 
 /// A loader that makes the instance's pinned maps, or uses those that are there.
-pub fn loader<'a>(pins: &Pins, max_sessions: u32, log: LogLevel) -> EbpfLoader<'a> {
+pub fn loader<'a>(pins: &Pins, sizes: Sizes, log: LogLevel) -> EbpfLoader<'a> {
     static OFF: u8 = 0;
     static TRACE: u8 = aya_log::Level::Trace as u8;
     let mut loader = EbpfLoader::new();
@@ -36,7 +36,10 @@ pub fn loader<'a>(pins: &Pins, max_sessions: u32, log: LogLevel) -> EbpfLoader<'
     };
     loader.override_global(aya_log::LEVEL, level, true);
     for name in SESSION_MAPS {
-        loader.map_max_entries(name, max_sessions);
+        loader.map_max_entries(name, sizes.sessions);
+    }
+    for name in COOLING_MAPS {
+        loader.map_max_entries(name, sizes.cooling);
     }
     for name in PINNED_MAPS {
         loader.map_pin_path(name, pins.map(name));

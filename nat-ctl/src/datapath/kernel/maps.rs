@@ -1,9 +1,10 @@
 //! Typed handles of the pinned maps. Names and types are those of `nat-ebpf/src/maps.rs`.
 use aya::{
     Pod,
-    maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, Queue},
 };
 use nat_common::{
+    cooldown::{CooldownCounters, Rested, Resting},
     external::{ExternalKey, ExternalPorts},
     flow::FlowKey,
     guard::{Guard, LocalKey},
@@ -26,10 +27,16 @@ use crate::datapath::{Error, error::chain};
 /// The session maps, whose size the configuration gives.
 pub const SESSION_MAPS: [&str; 2] = ["OUTBOUND", "INBOUND"];
 
+/// The maps of resting tuples, likewise.
+pub const COOLING_MAPS: [&str; 2] = ["COOLING", "COOLING_ORDER"];
+
 /// All pinned maps.
-pub const PINNED_MAPS: [&str; 20] = [
+pub const PINNED_MAPS: [&str; 23] = [
     "OUTBOUND",
     "INBOUND",
+    "COOLING",
+    "COOLING_ORDER",
+    "COOLDOWN_COUNTERS",
     "CONTROL",
     "SETTINGS",
     "FROM",
@@ -50,10 +57,20 @@ pub const PINNED_MAPS: [&str; 20] = [
     "INSTANCE",
 ];
 
+/// Numbers of entries that the configuration gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sizes {
+    pub sessions: u32,
+    pub cooling: u32,
+}
+
 /// The maps of an attached instance.
 pub struct Maps {
     pub outbound: BatchMap<FlowKey, Session>,
     pub inbound: BatchMap<FlowKey, Session>,
+    pub cooling: BatchMap<FlowKey, Resting>,
+    pub cooling_order: Queue<MapData, Rested>,
+    pub cooldown_counters: PerCpuArray<MapData, CooldownCounters>,
     pub control: Array<MapData, Control>,
     pub settings: Array<MapData, Settings>,
     pub from: LpmTrie<MapData, PrefixKey, RuleBits>,
@@ -82,22 +99,26 @@ impl Maps {
         let recorded = instance
             .get(&0, 0)
             .map_err(|error| Error::kernel("cannot read the instance")(error.into()))?;
-        Self::open_sized(pins, instance, recorded.max_sessions)
+        let sizes = Sizes { sessions: recorded.max_sessions, cooling: recorded.max_cooling };
+        Self::open_sized(pins, instance, sizes)
     }
 
     /// [`Maps::open`] for an instance whose record is not written yet.
-    pub fn open_new(pins: &Pins, max_sessions: u32) -> Result<Self, Error> {
-        Self::open_sized(pins, array(pins, "INSTANCE", 1)?, max_sessions)
+    pub fn open_new(pins: &Pins, sizes: Sizes) -> Result<Self, Error> {
+        Self::open_sized(pins, array(pins, "INSTANCE", 1)?, sizes)
     }
 
     fn open_sized(
         pins: &Pins,
         instance: Array<MapData, Instance>,
-        max_sessions: u32,
+        sizes: Sizes,
     ) -> Result<Self, Error> {
         Ok(Self {
-            outbound: batch(pins, "OUTBOUND", max_sessions)?,
-            inbound: batch(pins, "INBOUND", max_sessions)?,
+            outbound: batch(pins, "OUTBOUND", sizes.sessions)?,
+            inbound: batch(pins, "INBOUND", sizes.sessions)?,
+            cooling: batch(pins, "COOLING", sizes.cooling)?,
+            cooling_order: open(pins, "COOLING_ORDER", sizes.cooling)?,
+            cooldown_counters: open(pins, "COOLDOWN_COUNTERS", 1)?,
             control: array(pins, "CONTROL", 1)?,
             settings: array(pins, "SETTINGS", SLOTS)?,
             from: open(pins, "FROM", PREFIXES_MAX)?,

@@ -21,7 +21,7 @@ use aya_log::EbpfLogger;
 use nat_common::{
     flow::FlowKey,
     instance::{self, Instance, stored},
-    limits::SWEEP_SESSIONS_MAX,
+    limits::{CLEAR_TUPLES_MAX, SWEEP_SESSIONS_MAX},
     session,
     stats::Hook,
 };
@@ -30,7 +30,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 use self::{
     attach::{Added, Done, TcKind},
     load::LogLevel,
-    maps::Maps,
+    maps::{Maps, Sizes},
     pins::{Lock, Pins},
 };
 use super::{
@@ -43,8 +43,8 @@ pub struct Plan {
     pub pins: Pins,
     pub namespace: Namespace,
     pub tc: TcKind,
-    /// For a new instance; one that is there keeps its size.
-    pub max_sessions: u32,
+    /// For a new instance; one that is there keeps its sizes.
+    pub sizes: Sizes,
     pub log: LogLevel,
 }
 
@@ -63,6 +63,12 @@ impl Pinned {
             pinned.expect_namespace(pins, namespace)?;
         }
         Ok(pinned)
+    }
+
+    /// Sizes of the maps that the configuration gave when they were made.
+    pub fn sizes(&self) -> Result<Sizes, Error> {
+        let instance = self.instance()?;
+        Ok(Sizes { sessions: instance.max_sessions, cooling: instance.max_cooling })
     }
 
     fn expect_namespace(&self, pins: &Pins, namespace: Namespace) -> Result<(), Error> {
@@ -97,8 +103,7 @@ pub fn take(plan: Plan) -> Result<Attached, Error> {
     if plan.pins.exist() {
         // Everything is checked before aya touches the pins: it compares nothing.
         let pinned = Pinned::open(&plan.pins, Some(plan.namespace))?;
-        let max_sessions = pinned.instance()?.max_sessions;
-        let ebpf = load::load(&mut load::loader(&plan.pins, max_sessions, plan.log))?;
+        let ebpf = load::load(&mut load::loader(&plan.pins, pinned.sizes()?, plan.log))?;
         let Plan { pins, tc, .. } = plan;
         return Ok(Attached {
             pins,
@@ -111,8 +116,8 @@ pub fn take(plan: Plan) -> Result<Attached, Error> {
         });
     }
     let making = plan.pins.make(&lock)?;
-    let made = load::load(&mut load::loader(&making, plan.max_sessions, plan.log))
-        .and_then(|ebpf| Ok((ebpf, Maps::open_new(&making, plan.max_sessions)?)));
+    let made = load::load(&mut load::loader(&making, plan.sizes, plan.log))
+        .and_then(|ebpf| Ok((ebpf, Maps::open_new(&making, plan.sizes)?)));
     match made {
         Ok((ebpf, mut maps)) => {
             record(&mut maps, &plan)
@@ -143,16 +148,18 @@ fn record(maps: &mut Maps, plan: &Plan) -> Result<(), MapError> {
         netns_inode: plan.namespace.inode,
         attached_ns: clock::now_ns(),
         heartbeat_ns: 0,
-        max_sessions: plan.max_sessions,
+        max_sessions: plan.sizes.sessions,
+        max_cooling: plan.sizes.cooling,
         controller_pid: 0,
+        zero: 0,
     };
     maps.instance.set(0, instance, 0)
 }
 
 impl Attached {
-    /// Sessions there is room for.
-    pub fn max_sessions(&self) -> Result<u32, Error> {
-        Ok(self.pinned.instance()?.max_sessions)
+    /// Sizes of the maps that the configuration gave when they were made.
+    pub fn sizes(&self) -> Result<Sizes, Error> {
+        self.pinned.sizes()
     }
 
     /// Whether the instance was there before.
@@ -268,7 +275,9 @@ impl Datapath for Attached {
                 ended.push(*key);
             }
         })?;
-        run_on_keys(&self.ebpf, "sweep", &ended)
+        let ended = run_on_keys(&self.ebpf, "sweep", &ended)?;
+        while run(&self.ebpf, "clear", &EMPTY_PACKET)? == CLEAR_TUPLES_MAX {}
+        Ok(ended)
     }
 
     fn record_controller(&mut self, pid: u32, now_ns: u64) -> Result<(), Error> {
@@ -318,25 +327,33 @@ impl Attached {
 
 /// Runs a program that takes outbound keys as its packet; returns the sum of its answers.
 fn run_on_keys(ebpf: &Ebpf, program: &str, keys: &[FlowKey]) -> Result<u32, Error> {
+    let mut sum = 0;
+    for keys in keys.chunks(SWEEP_SESSIONS_MAX as usize) {
+        let packet: Vec<u8> = keys.iter().flat_map(FlowKey::to_bytes).collect();
+        sum += run(ebpf, program, &packet)?;
+    }
+    Ok(sum)
+}
+
+/// The shortest packet that the kernel takes for one: a program that needs none gets it.
+const EMPTY_PACKET: [u8; 14] = [0; 14];
+
+/// Runs a program on a packet; returns its answer.
+fn run(ebpf: &Ebpf, program: &str, packet: &[u8]) -> Result<u32, Error> {
     let failed = |error: ProgramError| {
         Error::kernel(format!("cannot run the program `{program}`"))(error.into())
     };
     let xdp: &Xdp = ebpf.program(program).ok_or(Error::NoObject)?.try_into().map_err(failed)?;
-    let mut sum = 0;
-    for keys in keys.chunks(SWEEP_SESSIONS_MAX as usize) {
-        let packet: Vec<u8> = keys.iter().flat_map(FlowKey::to_bytes).collect();
-        let mut options = TestRunOptions::new();
-        options.data_in = Some(&packet);
-        sum += xdp.test_run(options).map_err(failed)?.return_value;
-    }
-    Ok(sum)
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(packet);
+    Ok(xdp.test_run(options).map_err(failed)?.return_value)
 }
 
 /// Removes sessions, live or not, by their outbound keys; returns how many. Beside a controller
 /// that runs: the programs that remove sessions agree among themselves.
 pub fn flush(pins: &Pins, keys: &[FlowKey]) -> Result<u32, Error> {
-    let max_sessions = Pinned::open(pins, None)?.instance()?.max_sessions;
-    let ebpf = load::load(&mut load::loader(pins, max_sessions, LogLevel::Off))?;
+    let sizes = Pinned::open(pins, None)?.sizes()?;
+    let ebpf = load::load(&mut load::loader(pins, sizes, LogLevel::Off))?;
     run_on_keys(&ebpf, "flush", keys)
 }
 
