@@ -22,11 +22,11 @@ use crate::{
 pub enum Reason {
     /// TCP, closed by both sides; or established and then silent for too long: the server may
     /// still hold it.
-    Fin = 0,
+    Fin = 2,
     /// TCP, reset.
-    Rst = 1,
+    Rst = 0,
     /// TCP, an opening that the server did not answer.
-    HalfOpen = 2,
+    HalfOpen = 1,
     /// UDP and ICMP, which end by silence alone.
     UdpIcmp = 3,
 }
@@ -36,13 +36,14 @@ impl Reason {
     pub const COUNT: usize = 4;
 
     /// The reason of a stored number; unknown numbers give the one with the longest wait by
-    /// default.
+    /// default. That is not the first or last one: the compiler would then compare a copy of the
+    /// number, and the verifier not see that the number is in bounds.
     #[inline(always)]
     #[must_use]
     pub const fn from_number(number: u8) -> Self {
         match number {
-            1 => Self::Rst,
-            2 => Self::HalfOpen,
+            0 => Self::Rst,
+            1 => Self::HalfOpen,
             3 => Self::UdpIcmp,
             _ => Self::Fin,
         }

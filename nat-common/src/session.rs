@@ -177,6 +177,14 @@ pub const fn due(refresh_ticks: u32, now_ns: u64) -> bool {
     tcp::window::reaches(tick(now_ns), refresh_ticks)
 }
 
+/// When a [`tick`] of not long ago was over, in nanoseconds.
+#[inline(always)]
+#[must_use]
+pub const fn end_of_tick(ticks: u32, now_ns: u64) -> u64 {
+    let elapsed = tick(now_ns).wrapping_sub(ticks) as i32;
+    ((now_ns >> TICK_SHIFT).wrapping_add(1).wrapping_sub(elapsed as i64 as u64)) << TICK_SHIFT
+}
+
 /// The deadline that a packet at `now_ns` sets. Because it moves at most once an interval, it is
 /// that much later than configured: never earlier.
 #[inline(always)]
@@ -227,6 +235,19 @@ mod tests {
             );
             assert!(live(deadline(now, timeout), last + timeout));
             assert!(!live(deadline(now, timeout), now + timeout + REFRESH_INTERVAL_NS));
+        }
+    }
+
+    #[test]
+    fn a_tick_is_over_after_what_was_in_it() {
+        for now in [0, 7 << TICK_SHIFT, (u64::from(u32::MAX) << TICK_SHIFT) + 12_345_678] {
+            for later in [0, 1, 3_999_999, 4_194_304, 240 * NS_PER_S, 100 * 24 * 3600 * NS_PER_S] {
+                let end = end_of_tick(tick(now), now + later);
+                assert!(end > now && end <= now + (1 << TICK_SHIFT), "{now} {later}");
+            }
+            // Another CPU's clock may be a little behind.
+            let end = end_of_tick(tick(now + 5_000_000), now);
+            assert!(end > now + 5_000_000 && end <= now + 5_000_000 + (1 << TICK_SHIFT));
         }
     }
 

@@ -153,10 +153,17 @@ impl Entry {
         session::due(read!(self, refresh_ticks), now_ns)
     }
 
-    /// The deadline has been moved.
+    /// The deadline has been moved. While a connection is closing every packet moves it.
     #[inline(always)]
-    pub fn refreshed(self, now_ns: u64) {
-        write!(self, refresh_ticks, session::next_refresh(now_ns));
+    pub fn refreshed(self, now_ns: u64, closing: bool) {
+        let next = if closing { session::tick(now_ns) } else { session::next_refresh(now_ns) };
+        write!(self, refresh_ticks, next);
+    }
+
+    /// Of a closing connection, when this direction had its last packet: [`session::tick`]s.
+    #[inline(always)]
+    pub fn refresh_ticks(self) -> u32 {
+        read!(self, refresh_ticks)
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@ use super::*;
 use crate::limits::COOLDOWN_MAX_MS;
 
 const MS: u64 = 1_000_000;
-const ALL: [Reason; Reason::COUNT] = [Reason::Fin, Reason::Rst, Reason::HalfOpen, Reason::UdpIcmp];
+const ALL: [Reason; Reason::COUNT] = [Reason::Rst, Reason::HalfOpen, Reason::Fin, Reason::UdpIcmp];
 
 fn settings(wait_ms: [u64; Reason::COUNT]) -> Cooldown {
     let wait_ns = wait_ms.map(|ms| ms * MS);

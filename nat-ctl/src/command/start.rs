@@ -119,10 +119,7 @@ pub fn start(
         pins,
         namespace,
         tc: if kernel.has_tcx() { TcKind::Tcx } else { TcKind::Clsact },
-        sizes: Sizes {
-            sessions: config.limits.max_sessions,
-            cooling: config.cooldown.max_cooling,
-        },
+        sizes: Sizes { sessions: config.limits.max_sessions, cooling: config.cooldown.max_cooling },
         log,
     })?;
     let adopted = attached.adopted();

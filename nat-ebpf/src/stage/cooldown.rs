@@ -3,11 +3,18 @@
 //!
 //! A tuple rests from before its claim is removed from the inbound map, and a claim counts only after a
 //! look at what rests: at no moment is a tuple neither claimed nor resting.
-use aya_ebpf::bindings::BPF_EXIST;
+use core::{ffi::c_void, ptr::read_volatile};
+
+use aya_ebpf::{
+    bindings::BPF_EXIST,
+    helpers::{bpf_map_peek_elem, bpf_map_pop_elem},
+    macros::map,
+    maps::PerCpuArray,
+};
 use nat_common::{
     cooldown::{Cooldown, Reason, Rested, Resting, Scope},
     flow::{FlowKey, Protocol},
-    session::DELETED,
+    session,
     settings::Lifetime,
 };
 
@@ -26,50 +33,81 @@ fn settings() -> Option<&'static Cooldown> {
 
 /// Lets the tuple of a session that is being removed rest. `ended_ns` is when it ended, unless it was
 /// closed before.
-///
-/// Not inlined: it stands where sessions are removed, in loops.
-#[inline(never)]
-pub fn rest(tuple: &FlowKey, outbound: Entry, inbound: Option<Entry>, ended_ns: u64) {
+#[inline(always)]
+pub fn rest(
+    notes: &mut Notes,
+    outbound: Entry,
+    inbound: Option<Entry>,
+    ended_ns: u64,
+    now_ns: u64,
+) {
+    let tuple = &notes.rested.tuple;
     let Some(settings) = settings() else { return };
     let Some(protocol) = Protocol::from_number(tuple.protocol) else { return };
-    let seen = inbound.map_or(outbound.seen(), Entry::seen);
-    let reason = Reason::of(protocol, outbound.seen(), seen);
+    let reason = Reason::of(protocol, outbound.state().connection());
+    let closed_ns = closed_ns(outbound, inbound, now_ns).unwrap_or(ended_ns);
+    notes.rested.closed_ns = closed_ns;
+    notes.resting = Resting::new(closed_ns, reason);
+    // Read back from the map, so that the verifier walks what follows once and not for each reason.
+    // SAFETY: written just now.
+    let reason = unsafe { read_volatile(&raw const notes.resting.reason) };
     // What is not asked for is not remembered: every DNS query would be.
-    if settings.wait_ns(reason) == 0 {
+    if settings.wait_ns(Reason::from_number(reason)) == 0 {
         return;
     }
-    let closed_ns = closed_ns(outbound, inbound).unwrap_or(ended_ns);
-    let resting = Resting::new(closed_ns, reason);
-    remember(tuple, &resting);
+    remember(notes);
     if settings.scope == Scope::Port as u8 {
-        remember(&tuple.toward_everybody(), &resting);
+        let tuple = notes.rested.tuple;
+        notes.rested.tuple = tuple.toward_everybody();
+        remember(notes);
+        notes.rested.tuple = tuple;
     }
 }
 
 /// When a closing connection had its last packet. Such a one is refreshed by every packet, so that
 /// this is the time of the last one and not of some before.
 #[inline(always)]
-fn closed_ns(outbound: Entry, inbound: Option<Entry>) -> Option<u64> {
+fn closed_ns(outbound: Entry, inbound: Option<Entry>, now_ns: u64) -> Option<u64> {
     if !matches!(outbound.lifetime(), Lifetime::TcpClosing) {
         return None;
     }
-    let inbound_ns = inbound.map_or(DELETED, Entry::refresh_ns);
-    Some(outbound.refresh_ns().max(inbound_ns))
+    let out_ns = session::end_of_tick(outbound.refresh_ticks(), now_ns);
+    let in_ns = inbound.map_or(0, |entry| session::end_of_tick(entry.refresh_ticks(), now_ns));
+    Some(out_ns.max(in_ns))
+}
+
+/// What is being written: the calls that lead here leave no room for it on the stack.
+pub struct Notes {
+    /// The tuple of a session that is being removed.
+    pub rested: Rested,
+    resting: Resting,
+    oldest: Rested,
+}
+
+#[map]
+static NOTES: PerCpuArray<Notes> = PerCpuArray::with_max_entries(1, 0);
+
+/// This CPU's.
+#[inline(always)]
+pub fn notes() -> Option<&'static mut Notes> {
+    // SAFETY: the programs of a CPU do not interrupt each other, and of one only one reference is
+    // used at a time.
+    NOTES.get_ptr_mut(0).map(|notes| unsafe { &mut *notes })
 }
 
 #[inline(always)]
-fn remember(tuple: &FlowKey, resting: &Resting) {
-    let rested = Rested { tuple: *tuple, closed_ns: resting.closed_ns };
-    if COOLING.insert(tuple, resting, 0).is_err() {
+fn remember(notes: &mut Notes) {
+    let tuple = &notes.rested.tuple;
+    if COOLING.insert(tuple, &notes.resting, 0).is_err() {
         // No room: the one that has rested longest goes.
-        release_oldest();
-        if COOLING.insert(tuple, resting, 0).is_err() {
+        release_oldest(&mut notes.oldest);
+        if COOLING.insert(tuple, &notes.resting, 0).is_err() {
             return count_early();
         }
     }
-    if COOLING_ORDER.push(&rested, 0).is_err() {
-        release_oldest();
-        let _ = COOLING_ORDER.push(&rested, BPF_EXIST as u64);
+    if COOLING_ORDER.push(&notes.rested, 0).is_err() {
+        release_oldest(&mut notes.oldest);
+        let _ = COOLING_ORDER.push(&notes.rested, BPF_EXIST as u64);
     }
     if let Some(counters) = COOLDOWN_COUNTERS.get_ptr_mut(0) {
         // SAFETY: this CPU's copy.
@@ -80,14 +118,37 @@ fn remember(tuple: &FlowKey, resting: &Resting) {
 /// Elements of the queue that are looked at to find one that still rests.
 const RELEASE_TRIES: u32 = 4;
 
-#[inline(always)]
-fn release_oldest() {
+/// Not inlined: the verifier would walk its turns from every place where it stood.
+#[inline(never)]
+fn release_oldest(oldest: &mut Rested) {
     for _ in 0..RELEASE_TRIES {
-        let Ok(Some(oldest)) = COOLING_ORDER.pop() else { return };
-        if forget(&oldest) {
+        if !pop(oldest) {
+            return;
+        }
+        if forget(oldest) {
             return count_early();
         }
     }
+}
+
+/// Takes the head of the queue out, and puts it where it is wanted rather than on the stack. Returns
+/// whether there was one.
+#[inline(always)]
+fn pop(into: &mut Rested) -> bool {
+    // SAFETY: the map is a queue of such values, and the place is one.
+    unsafe { bpf_map_pop_elem(queue(), (&raw mut *into).cast()) == 0 }
+}
+
+/// Looks at the head of the queue, likewise.
+#[inline(always)]
+fn peek(into: &mut Rested) -> bool {
+    // SAFETY: as above.
+    unsafe { bpf_map_peek_elem(queue(), (&raw mut *into).cast()) == 0 }
+}
+
+#[inline(always)]
+fn queue() -> *mut c_void {
+    (&raw const COOLING_ORDER).cast_mut().cast()
 }
 
 #[inline(always)]
@@ -140,9 +201,10 @@ pub fn may_take(
     now_ns: u64,
 ) -> bool {
     let Some(settings) = settings() else { return false };
-    let Some(closed_ns) = closed_ns(outbound, Some(inbound)).or(ended_ns) else { return false };
+    let closed_ns = closed_ns(outbound, Some(inbound), now_ns).or(ended_ns);
+    let Some(closed_ns) = closed_ns else { return false };
     let Some(protocol) = Protocol::from_number(tuple.protocol) else { return false };
-    let reason = Reason::of(protocol, outbound.seen(), inbound.seen());
+    let reason = Reason::of(protocol, outbound.state().connection());
     settings.reusable(closed_ns, reason, now_ns)
 }
 
@@ -150,25 +212,29 @@ pub fn may_take(
 #[inline(always)]
 pub fn clear(most: u32, now_ns: u64) -> u32 {
     let Some(settings) = settings() else { return 0 };
+    let Some(Notes { rested: oldest, oldest: taken, .. }) = notes() else { return 0 };
     let mut cleared = 0;
     for _ in 0..most {
-        let Ok(Some(oldest)) = COOLING_ORDER.peek() else { break };
+        if !peek(oldest) {
+            break;
+        }
         // SAFETY: as in `rested`.
         let resting = unsafe { COOLING.get(&oldest.tuple) };
         let still = resting.is_some_and(|resting| {
             resting.closed_ns == oldest.closed_ns && !resting.over(settings, now_ns)
         });
-        if still {
+        if still || !pop(taken) {
             break;
         }
         // Another CPU may have taken it in between: then this is the next one, and goes back.
-        let Ok(Some(taken)) = COOLING_ORDER.pop() else { break };
-        if taken != oldest {
-            let _ = COOLING_ORDER.push(&taken, BPF_EXIST as u64);
-            continue;
+        let same = taken.closed_ns == oldest.closed_ns
+            && taken.tuple.fingerprint() == oldest.tuple.fingerprint();
+        if same {
+            forget(oldest);
+            cleared += 1;
+        } else {
+            let _ = COOLING_ORDER.push(&*taken, BPF_EXIST as u64);
         }
-        forget(&oldest);
-        cleared += 1;
     }
     cleared
 }

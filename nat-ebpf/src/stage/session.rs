@@ -274,13 +274,16 @@ pub fn end(key: &FlowKey, now_ns: u64) -> bool {
     if !outbound.belongs_to(key) || deadline_ns == DELETED || session::live(deadline_ns, now_ns) {
         return false;
     }
-    let inbound_key = key.translated(to.address, to.port);
-    let inbound = Entry::find(Direction::Inbound, &inbound_key);
+    let Some(notes) = cooldown::notes() else {
+        return false;
+    };
+    notes.rested.tuple = key.translated(to.address, to.port);
+    let inbound = Entry::find(Direction::Inbound, &notes.rested.tuple);
     let inbound_ns = inbound.map_or(DELETED, Entry::deadline_ns);
     if session::live(inbound_ns, now_ns) || !outbound.begin_removal(deadline_ns) {
         return false;
     }
-    remove(key, outbound, &inbound_key, inbound, rule, deadline_ns.max(inbound_ns));
+    remove(key, outbound, notes, inbound, rule, deadline_ns.max(inbound_ns), now_ns);
     true
 }
 
@@ -297,9 +300,12 @@ pub fn kill(key: &FlowKey, now_ns: u64) -> bool {
     if !outbound.belongs_to(key) || deadline_ns == DELETED || !outbound.begin_removal(deadline_ns) {
         return false;
     }
-    let inbound_key = key.translated(to.address, to.port);
-    let inbound = Entry::find(Direction::Inbound, &inbound_key);
-    remove(key, outbound, &inbound_key, inbound, rule, now_ns);
+    let Some(notes) = cooldown::notes() else {
+        return false;
+    };
+    notes.rested.tuple = key.translated(to.address, to.port);
+    let inbound = Entry::find(Direction::Inbound, &notes.rested.tuple);
+    remove(key, outbound, notes, inbound, rule, now_ns, now_ns);
     true
 }
 
@@ -308,16 +314,17 @@ pub fn kill(key: &FlowKey, now_ns: u64) -> bool {
 fn remove(
     key: &FlowKey,
     outbound: Entry,
-    inbound_key: &FlowKey,
+    notes: &mut Notes,
     inbound: Option<Entry>,
     rule: u32,
     ended_ns: u64,
+    now_ns: u64,
 ) {
     let carried_in = inbound.map_or((0, 0), Entry::totals);
     stats::count_ended(rule, outbound.totals(), carried_in);
     // The tuple rests before it is anybody's to claim.
-    cooldown::rest(inbound_key, outbound, inbound, ended_ns);
+    cooldown::rest(notes, outbound, inbound, ended_ns, now_ns);
     // The claim goes first: while the outbound entry stands, nobody else removes this key.
-    let _ = INBOUND.remove(inbound_key);
+    let _ = INBOUND.remove(&notes.rested.tuple);
     let _ = OUTBOUND.remove(key);
 }

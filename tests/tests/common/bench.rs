@@ -11,6 +11,7 @@ use aya::{
 };
 use ipnet::Ipv4Net;
 use nat_common::{
+    cooldown::{Cooldown, CooldownCounters, Reason},
     flow::FlowKey,
     instance::{self, HookMode, Instance, Role, stored},
     limits::SWEEP_SESSIONS_MAX,
@@ -28,7 +29,7 @@ use nat_ctl::{
             Pinned,
             choices::Tables,
             load::{self, LogLevel},
-            maps::Maps,
+            maps::{Maps, Sizes},
             pins::Pins,
             table,
         },
@@ -41,8 +42,15 @@ use nat_tests::lab::{
     topology::{EXTERNAL, INSIDE},
 };
 
+/// Tuples that can rest in a bench.
+pub const MAX_COOLING: u32 = 64;
+
 /// The gateway's second external address.
 pub const EXTERNAL2: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+
+/// Nothing rests.
+pub const NO_COOLDOWN: Cooldown =
+    Cooldown { wait_ns: [0; Reason::COUNT], enabled: 0, scope: 0, pressure_reuse: 0, zero: [0; 5] };
 
 /// The rule of most tests.
 pub const INTERNET: &str = r#"
@@ -85,6 +93,8 @@ pub struct Bench {
     ebpf: Ebpf,
     clock: Array<MapData, u64>,
     now_ns: u64,
+    /// What rests; nothing unless a test says so.
+    pub cooldown: Cooldown,
     /// Indices of the inside and the outside interface.
     devices: (u32, u32),
 }
@@ -120,7 +130,8 @@ impl Bench {
         let pins = Pins::new(&bpffs.path(), "bench").unwrap();
         let lock = pins.lock(Duration::ZERO).unwrap();
         let making = pins.make(&lock).unwrap();
-        let mut loader = load::loader(&making, max_sessions, LogLevel::Off);
+        let sizes = Sizes { sessions: max_sessions, cooling: MAX_COOLING };
+        let mut loader = load::loader(&making, sizes, LogLevel::Off);
         let test_clock = 1_u8;
         loader.override_global("CLOCK_IS_TEST", &test_clock, true);
         let ebpf = load::load(&mut loader).unwrap();
@@ -130,14 +141,25 @@ impl Bench {
             attached_ns: 0,
             heartbeat_ns: 0,
             max_sessions,
+            max_cooling: MAX_COOLING,
             controller_pid: 0,
+            zero: 0,
         };
-        Maps::open_new(&making, max_sessions).unwrap().instance.set(0, instance, 0).unwrap();
+        Maps::open_new(&making, sizes).unwrap().instance.set(0, instance, 0).unwrap();
         pins.made(&lock).unwrap();
         let index = |name: &'static str| nix::net::if_::if_nametoindex(name).unwrap();
         let devices = lab.gateway.enter(|| (index("lan0"), index("wan0")));
         let clock = clock(&ebpf);
-        let mut bench = Self { lab, _bpffs: bpffs, pins, ebpf, clock, now_ns: 0, devices };
+        let mut bench = Self {
+            lab,
+            _bpffs: bpffs,
+            pins,
+            ebpf,
+            clock,
+            now_ns: 0,
+            cooldown: NO_COOLDOWN,
+            devices,
+        };
         bench.advance(Duration::from_secs(1000));
         let mut maps = bench.maps();
         for (name, index, role) in
@@ -186,7 +208,8 @@ impl Bench {
             local: vec![(lan, INSIDE), (wan, EXTERNAL), (wan, EXTERNAL2)],
             mtus: [(lan, 1500), (wan, 1400)].into(),
         };
-        let (table, _) = compile(&config, &host).unwrap();
+        let (mut table, _) = compile(&config, &host).unwrap();
+        table.settings.cooldown = self.cooldown;
         let config = ConfigText { name: "test.toml".to_owned(), text };
         let mut tables = Tables::default();
         table::apply(&mut self.maps(), &mut tables, &table, &Everywhere(choices), &config).unwrap();
@@ -235,6 +258,28 @@ impl Bench {
     /// Entries of the outbound map, ended ones included.
     pub fn entries(&self) -> usize {
         self.state().sessions().unwrap().len()
+    }
+
+    /// Tuples that rest, or whose rest nobody has ended yet.
+    pub fn resting(&self) -> usize {
+        let mut resting = 0;
+        self.maps().cooling.for_each(|_, _| resting += 1).unwrap();
+        resting
+    }
+
+    /// What has become of them, summed over the CPUs.
+    pub fn cooldown_counters(&self) -> CooldownCounters {
+        let values = self.maps().cooldown_counters.get(&0, 0).unwrap();
+        values.iter().fold(CooldownCounters::default(), |sum, one| CooldownCounters {
+            rested: sum.rested + one.rested,
+            released_early: sum.released_early + one.released_early,
+        })
+    }
+
+    /// Runs the program that forgets what has rested long enough; returns how many.
+    pub fn clear(&self) -> u32 {
+        let run = || test_run::run(&self.ebpf, "clear", &[0; 14], None, &mut Vec::new());
+        self.lab.gateway.enter(|| (0..64).map(|_| run()).sum())
     }
 
     /// Runs the sweep program over every outbound key.

@@ -6,6 +6,7 @@ mod choices;
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "every test of layer 2 uses a part of it")]
 mod common;
+mod cooldown;
 mod expiry;
 mod fields;
 mod hostile;

@@ -4,6 +4,7 @@ use std::time::Duration;
 use aya::programs::Program;
 use nat_ctl::datapath::kernel::{
     load::{self, LogLevel},
+    maps::Sizes,
     pins::Pins,
 };
 use nat_tests::lab::BpfFs;
@@ -18,7 +19,8 @@ fn programs_are_cheap_to_verify() {
     let pins = Pins::new(&bpffs.path(), "verifier").unwrap();
     let lock = pins.lock(Duration::ZERO).unwrap();
     let making = pins.make(&lock).unwrap();
-    let ebpf = load::load(&mut load::loader(&making, 64, LogLevel::Off)).unwrap();
+    let sizes = Sizes { sessions: 64, cooling: 64 };
+    let ebpf = load::load(&mut load::loader(&making, sizes, LogLevel::Off)).unwrap();
     for (name, program) in ebpf.programs() {
         let info = match program {
             Program::Xdp(program) => program.info(),

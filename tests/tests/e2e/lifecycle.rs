@@ -7,7 +7,7 @@ use nat_ctl::{
     config::Config,
     datapath::{
         ConfigText, Interface,
-        kernel::{self, Plan, attach::TcKind, load::LogLevel, pins::Pins},
+        kernel::{self, Plan, attach::TcKind, load::LogLevel, maps::Sizes, pins::Pins},
     },
     host::Namespace,
     sources::Sources,
@@ -117,7 +117,7 @@ fn clsact_filters_do_what_tcx_links_do() {
             pins: Pins::new(&bpffs.path(), "clsact").unwrap(),
             namespace: Namespace::current().unwrap(),
             tc: TcKind::Clsact,
-            max_sessions: 64,
+            sizes: Sizes { sessions: 64, cooling: 64 },
             log: LogLevel::Off,
         };
         let interfaces = [interface("wan0", Role::Outside), interface("lan0", Role::Inside)];
