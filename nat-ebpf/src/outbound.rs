@@ -94,7 +94,7 @@ fn by_rule<H: Hook>(
         }
         Err(verdict) => request.untranslatable = *verdict as u8,
     }
-    match Verdict::from_number(open::open()) {
+    match Verdict::from_number(open::open_session() as u8) {
         Verdict::TranslatedOut => Ok(open::request()?.to),
         verdict => Err(verdict),
     }

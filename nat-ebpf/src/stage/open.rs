@@ -110,14 +110,18 @@ pub fn request() -> Result<&'static mut Request, Verdict> {
 
 /// Answers this CPU's [`Request`]: the number of the packet's verdict, [`Verdict::TranslatedOut`]
 /// for a session in [`Request::to`].
+///
+/// Under a name that the object exports: the verifier judges such a function by itself, once, and not
+/// anew for every way in which it is reached.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn open() -> u8 {
+pub extern "C" fn open_session() -> u32 {
     let verdict = match answer() {
         Ok(()) => Verdict::TranslatedOut,
         Err(verdict) => verdict,
     };
     log(verdict);
-    verdict as u8
+    verdict as u32
 }
 
 /// For people who look for the reason of one packet's fate. Off unless the loader sets the level;
