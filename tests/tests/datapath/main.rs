@@ -14,6 +14,7 @@ mod icmp;
 mod mss;
 mod resources;
 mod rules;
+mod suites;
 mod tcp;
 mod unclaimed;
 mod verifier;

@@ -14,6 +14,7 @@ mod refusals;
 mod reload;
 mod source;
 mod spoofing;
+mod suites;
 mod traffic;
 mod untranslatable;
 mod uplink;
