@@ -24,7 +24,6 @@ pub(super) const NOT_YET: &[Key] = &[
     key("[[rules]]", "mapping", |file| in_rules(file, |rule| &rule.mapping)),
     key("[[rules]]", "filtering", |file| in_rules(file, |rule| &rule.filtering)),
     key("[[rules]]", "spill", |file| in_rules(file, |rule| &rule.spill)),
-    key("[[rules]]", "mss", |file| in_rules(file, |rule| &rule.mss)),
     key("[cooldown]", "enabled", |file| at(&file.cooldown.enabled)),
     key("[cooldown]", "time_ms", |file| at(&file.cooldown.time_ms)),
     key("[cooldown]", "rst_ms", |file| at(&file.cooldown.rst_ms)),
@@ -44,7 +43,7 @@ const fn key(section: &'static str, key: &'static str, used: fn(&File) -> Vec<Sp
     Key { section, key, used }
 }
 
-/// Whether this version acts on a key, such as `mss` of `[[rules]]`.
+/// Whether this version acts on a key, such as `spill` of `[[rules]]`.
 pub fn is_available(section: &str, key: &str) -> bool {
     !NOT_YET.iter().any(|not_yet| not_yet.section == section && not_yet.key == key)
 }

@@ -9,6 +9,7 @@ mod gateway;
 mod host_changes;
 mod icmp;
 mod lifecycle;
+mod mss;
 mod neighbours;
 mod refusals;
 mod reload;
