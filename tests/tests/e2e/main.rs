@@ -5,6 +5,7 @@
 mod address;
 mod adoption;
 mod connections;
+mod cooldown;
 mod discovery;
 mod gateway;
 mod host_changes;

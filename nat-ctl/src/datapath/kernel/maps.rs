@@ -157,8 +157,7 @@ fn array<V: Pod>(pins: &Pins, name: &str, entries: u32) -> Result<Array<MapData,
 }
 
 fn batch<K: Pod, V: Pod>(pins: &Pins, name: &str, entries: u32) -> Result<BatchMap<K, V>, Error> {
-    open::<HashMap<MapData, K, V>>(pins, name, entries)?;
-    Ok(BatchMap::new(data(pins, name, entries)?))
+    open(pins, name, entries).map(BatchMap::new)
 }
 
 fn data(pins: &Pins, name: &str, entries: u32) -> Result<MapData, Error> {
