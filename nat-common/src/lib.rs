@@ -24,6 +24,7 @@ pub mod checksum;
 pub mod cooldown;
 pub mod external;
 pub mod flow;
+pub mod fragment;
 pub mod guard;
 pub mod icmp;
 pub mod instance;
@@ -64,6 +65,8 @@ pod!(
     external::ExternalKey,
     external::ExternalPorts,
     flow::FlowKey,
+    fragment::Datagram,
+    fragment::FragmentKey,
     guard::Guard,
     guard::LocalKey,
     instance::ConfigChunk,

@@ -22,3 +22,41 @@ pub unsafe fn compare_exchange(word: *mut u64, old: u64, new: u64) -> u64 {
     }
     found
 }
+
+/// Adds to a word; returns what was there. A full barrier.
+///
+/// # Safety
+///
+/// As [`compare_exchange`].
+#[inline(always)]
+pub unsafe fn fetch_add(word: *mut u64, more: u64) -> u64 {
+    let mut found = more;
+    // SAFETY: as above.
+    unsafe {
+        asm!(
+            "{found} = atomic_fetch_add((u64 *)({word} + 0), {found})",
+            word = in(reg) word,
+            found = inout(reg) found,
+        );
+    }
+    found
+}
+
+/// Sets bits of a word; returns what was there. A full barrier.
+///
+/// # Safety
+///
+/// As [`compare_exchange`].
+#[inline(always)]
+pub unsafe fn fetch_or(word: *mut u64, bits: u64) -> u64 {
+    let mut found = bits;
+    // SAFETY: as above.
+    unsafe {
+        asm!(
+            "{found} = atomic_fetch_or((u64 *)({word} + 0), {found})",
+            word = in(reg) word,
+            found = inout(reg) found,
+        );
+    }
+    found
+}

@@ -37,6 +37,9 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
         return Ok(());
     }
     let flow = packet.flow(Direction::Outbound);
+    if flow == Err(Verdict::Fragment) && hook.fragment(&packet, Direction::Outbound)? {
+        return Ok(());
+    }
     let found = match &flow {
         Ok(key) => session::find(Direction::Outbound, key, now_ns)?,
         Err(_) => Found::Absent,

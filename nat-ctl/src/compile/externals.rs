@@ -41,9 +41,14 @@ pub fn externals<'a>(
     all.into_iter().filter_map(entry).collect()
 }
 
-/// Those of a rule's protocols that have ports.
+/// Those of a rule's protocols that are translated.
 fn protocols(rule: &config::Rule) -> impl Iterator<Item = Protocol> {
-    [(config::Protocol::Tcp, Protocol::Tcp), (config::Protocol::Udp, Protocol::Udp)]
+    let known = [
+        (config::Protocol::Icmp, Protocol::Icmp),
+        (config::Protocol::Tcp, Protocol::Tcp),
+        (config::Protocol::Udp, Protocol::Udp),
+    ];
+    known
         .into_iter()
         .filter(|(named, _)| rule.protocols.contains(*named))
         .map(|(_, protocol)| protocol)

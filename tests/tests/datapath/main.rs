@@ -9,6 +9,7 @@ mod common;
 mod cooldown;
 mod expiry;
 mod fields;
+mod fragments;
 mod hostile;
 mod icmp;
 mod mss;

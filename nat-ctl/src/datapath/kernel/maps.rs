@@ -7,10 +7,11 @@ use nat_common::{
     cooldown::{CooldownCounters, Rested, Resting},
     external::{ExternalKey, ExternalPorts},
     flow::FlowKey,
+    fragment::{Datagram, FragmentKey},
     guard::{Guard, LocalKey},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
     limits::{
-        CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, GUARDS_MAX, INTERFACES_MAX,
+        CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, FRAGMENTS_MAX, GUARDS_MAX, INTERFACES_MAX,
         LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
     },
     pool::{Pool, PoolKey},
@@ -31,7 +32,7 @@ pub const SESSION_MAPS: [&str; 2] = ["OUTBOUND", "INBOUND"];
 pub const COOLING_MAPS: [&str; 2] = ["COOLING", "COOLING_ORDER"];
 
 /// All pinned maps.
-pub const PINNED_MAPS: [&str; 23] = [
+pub const PINNED_MAPS: [&str; 25] = [
     "OUTBOUND",
     "INBOUND",
     "COOLING",
@@ -48,6 +49,8 @@ pub const PINNED_MAPS: [&str; 23] = [
     "GUARDS",
     "LOCALS",
     "EXTERNALS",
+    "FRAGMENTS",
+    "FRAGMENTS_PASSED",
     "INTERFACES",
     "VERDICTS",
     "RULE_COUNTERS",
@@ -82,6 +85,8 @@ pub struct Maps {
     pub guards: LpmTrie<MapData, PrefixKey, Guard>,
     pub locals: HashMap<MapData, LocalKey, u32>,
     pub externals: HashMap<MapData, ExternalKey, ExternalPorts>,
+    pub fragments: HashMap<MapData, FragmentKey, Datagram>,
+    pub fragments_passed: HashMap<MapData, FragmentKey, u64>,
     pub interfaces: HashMap<MapData, u32, Interface>,
     pub verdicts: PerCpuArray<MapData, Counter>,
     pub rule_counters: PerCpuArray<MapData, RuleCounters>,
@@ -130,6 +135,8 @@ impl Maps {
             guards: open(pins, "GUARDS", GUARDS_MAX)?,
             locals: open(pins, "LOCALS", LOCAL_ADDRESSES_MAX)?,
             externals: open(pins, "EXTERNALS", EXTERNALS_MAX)?,
+            fragments: open(pins, "FRAGMENTS", FRAGMENTS_MAX)?,
+            fragments_passed: open(pins, "FRAGMENTS_PASSED", FRAGMENTS_MAX)?,
             interfaces: open(pins, "INTERFACES", INTERFACES_MAX)?,
             verdicts: open(pins, "VERDICTS", COUNTERS)?,
             rule_counters: open(pins, "RULE_COUNTERS", RULE_IDS_MAX)?,
