@@ -1,7 +1,7 @@
 //! A new session: the program chooses the external endpoint, or refuses. The model judges.
 use std::{collections::HashMap, net::Ipv4Addr};
 
-use nat_common::{limits::PORT_TRIES_MAX, stats::Hook, verdict::Verdict};
+use nat_common::{flow::Direction, limits::PORT_TRIES_MAX, stats::Hook, verdict::Verdict};
 
 use super::{
     Model, Outcome, Sent,
@@ -99,6 +99,7 @@ impl Model {
         (session.out.packets, session.out.bytes) = (weight.packets, weight.bytes);
         self.sessions.insert(session);
         self.counters.session(&opening.rule);
+        self.note_fragment(sent, &opening.packet, Direction::Outbound, address);
         let frame = rewrite::source(&opening.frame, &opening.packet, external, opening.hop);
         let verdict = self.count(sent, Verdict::TranslatedOut);
         Ok(Outcome { verdict, frame })
