@@ -74,9 +74,7 @@ fn auto_follows_the_smallest_mtu_of_the_way() {
         for (device, mtu) in [("wan0", 1400), ("lan0", 1300)] {
             ip(&gateway.lab.gateway, &format!("link set {device} mtu {mtu}\n"));
             let expected = [mtu - 40; 2];
-            let followed = wait::until(LIMIT, || {
-                (handshake(&gateway) == expected).then_some(())
-            });
+            let followed = wait::until(LIMIT, || (handshake(&gateway) == expected).then_some(()));
             assert!(followed.is_some(), "{hook}: {device} has an MTU of {mtu}");
         }
     }
