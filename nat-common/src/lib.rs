@@ -34,6 +34,7 @@ pub mod mss;
 pub mod packet;
 pub mod pool;
 pub mod port;
+pub mod ports;
 pub mod rewrite;
 pub mod rule;
 pub mod session;
@@ -79,6 +80,7 @@ pod!(
     limit::Counts,
     pool::Pool,
     pool::PoolKey,
+    ports::Ports,
     rule::PrefixKey,
     rule::Rule,
     rule::RuleBits,

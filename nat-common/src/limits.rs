@@ -41,6 +41,9 @@ pub const GUARD_INTERFACES_MAX: u32 = 15;
 /// Interfaces with a role.
 pub const INTERFACES_MAX: u32 = 256;
 
+/// Gaps in the external ports of one rule. Each costs a few instructions in every try for a port.
+pub const PORT_GAPS_MAX: u32 = 15;
+
 /// Ports tried for a new session before it is refused as `no_port`. At half the range in use one
 /// in 4 billion tries in a row fails; a nearly full range refuses early rather than search long.
 pub const PORT_TRIES_MAX: u32 = 32;

@@ -9,6 +9,7 @@ use nat_common::{
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
     limit::{Bucket, ClientLimits, Counts},
     pool::{Pool, PoolKey},
+    ports::Ports,
     rule::{PrefixKey, Rule, RuleBits},
     session::Session,
     settings::{Control, Settings},
@@ -102,6 +103,7 @@ fn the_other_sizes_are_those_of_their_contents() {
     assert_eq!((size_of::<Bucket>(), size_of::<Counts>()), (8, 8));
     assert_eq!(size_of::<ExternalPorts>(), 8 * 4);
     assert_eq!(size_of::<ConfigChunk>(), 4096);
+    assert_eq!(size_of::<Ports>(), 2 + 2 + 15 * 4);
     assert_eq!(size_of::<RuleBits>(), 128);
     assert_eq!(size_of::<RuleName>(), 64);
 }

@@ -146,8 +146,8 @@ fn no_session(direction: Direction, quote: &Quote) -> u8 {
     }
     match classify::rule(quote.destination, quote.source, quote.protocol) {
         Ok(matched) if matches!(matched.action(), Action::Snat) => {
-            if let Ok(work) = work() {
-                stats::count_rule(matched.rule.id, Verdict::IcmpErrorNoSession, work.weight);
+            if let (Ok(rule), Ok(work)) = (matched.rule(), work()) {
+                stats::count_rule(rule.id, Verdict::IcmpErrorNoSession, work.weight);
             }
             Verdict::IcmpErrorNoSession as u8
         }

@@ -16,7 +16,7 @@ use nat_common::{
     flow::{Direction, FlowKey, Protocol},
     pool::{self, PoolKey, Pooling},
     port::Candidates,
-    rule::Action,
+    rule::{Action, Rule},
     session::{Birth, Session},
     settings::Lifetime,
     source::ChoiceKey,
@@ -154,9 +154,10 @@ fn answer() -> Result<(), Verdict> {
     // can lead to, walks what follows once for each of them.
     // SAFETY: written just now.
     let matched = unsafe { read_volatile(&raw const request()?.matched) };
-    let id = matched.rule.id;
-    let verdict = match matched.action() {
-        Action::Snat => match create(&matched) {
+    let rule = matched.rule()?;
+    let id = rule.id;
+    let verdict = match Action::from_number(rule.action) {
+        Action::Snat => match create(matched, rule) {
             Ok(()) => return Ok(()),
             Err(verdict) => verdict,
         },
@@ -192,8 +193,8 @@ fn untranslated(request: &Request, passed: Verdict) -> Verdict {
 /// Makes the session of a packet that a `snat` rule covers: claims an external endpoint, then
 /// publishes. Leaves nothing behind on failure.
 #[inline(always)]
-fn create(matched: &Matched) -> Result<(), Verdict> {
-    prepare(request()?, matched)?;
+fn create(matched: Matched, rule: &Rule) -> Result<(), Verdict> {
+    prepare(request()?, matched, rule)?;
     match port::claim()? {
         0 => publish(request()?),
         EXISTS => Err(Verdict::NoPort),
@@ -203,7 +204,7 @@ fn create(matched: &Matched) -> Result<(), Verdict> {
 
 /// Everything up to the claim.
 #[inline(always)]
-fn prepare(request: &mut Request, matched: &Matched) -> Result<(), Verdict> {
+fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), Verdict> {
     if request.untranslatable != TRANSLATABLE {
         return Err(Verdict::from_number(request.untranslatable));
     }
@@ -226,14 +227,13 @@ fn prepare(request: &mut Request, matched: &Matched) -> Result<(), Verdict> {
         Protocol::Tcp => *parse::segment().ok_or(Verdict::NotConfigured)?,
         Protocol::Udp | Protocol::Icmp => Segment::NONE,
     };
-    let (rule, mss) = (matched.rule.id, matched.rule.mss);
-    request.birth = Birth { protocol, rule, lifetime, timeout_ns, first, mss };
-    match external(matched.generation, matched.position, matched.rule.pooling) {
+    request.birth = Birth { protocol, rule: rule.id, lifetime, timeout_ns, first, mss: rule.mss };
+    match external(matched.generation, matched.position, rule.pooling) {
         TRANSLATABLE => {}
         verdict => return Err(Verdict::from_number(verdict)),
     }
     // SAFETY: the helper has no precondition.
-    request.candidates = Candidates::new(matched.rule.ports, unsafe { bpf_get_prandom_u32() });
+    request.candidates = Candidates::new(&rule.ports, unsafe { bpf_get_prandom_u32() });
     Ok(())
 }
 

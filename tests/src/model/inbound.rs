@@ -81,10 +81,9 @@ impl Model {
         self.host.outside_has(packet.destination)
             && table.rules.iter().any(|rule| match &rule.action {
                 Action::Snat(snat) => {
-                    let (first, last) = snat.ports;
                     snat.addresses.contains(&packet.destination)
                         && snat.protocols.contains(&protocol)
-                        && (first..=last).contains(&port)
+                        && snat.allows(port)
                 }
                 Action::Route | Action::Drop => false,
             })

@@ -76,9 +76,8 @@ impl Model {
 
     fn adopt(&mut self, opening: &Opening, external: Endpoint) -> Result<Outcome, String> {
         let (address, port) = external;
-        let (first, last) = opening.snat.ports;
-        if !(first..=last).contains(&port) {
-            return Err(format!("external port {port} is not in {first}-{last}"));
+        if !opening.snat.allows(port) {
+            return Err(format!("external port {port} is not allowed by {:?}", opening.snat));
         }
         self.check_address(opening, address)?;
         if let Some(holder) = self.sessions.claimant(&opening.outside(external)) {
@@ -132,19 +131,20 @@ impl Model {
     /// Ports of the range by what stands in the way: (taken by a live session, free or ended),
     /// at the address where most are taken: the one that may have been tried.
     fn occupancy(&self, opening: &Opening) -> (usize, usize) {
-        let (first, last) = opening.snat.ports;
         let mut taken: HashMap<Ipv4Addr, usize> = HashMap::new();
         for session in self.sessions.all() {
             let (address, port) = session.external;
             let rival =
                 opening.outside(session.external) == session.flow.with_local(session.external);
-            if rival && (first..=last).contains(&port) && session.live(self.now_ns) {
+            if rival && opening.snat.allows(port) && session.live(self.now_ns) {
                 *taken.entry(address).or_default() += 1;
             }
         }
         let taken = opening.addresses.iter().filter_map(|address| taken.get(address)).max();
         let taken = taken.copied().unwrap_or(0);
-        (taken, usize::from(last - first) + 1 - taken)
+        let (first, last) = opening.snat.ports;
+        let allowed = (first..=last).filter(|port| opening.snat.allows(*port)).count();
+        (taken, allowed - taken)
     }
 
     /// Refusing for want of a port needs as many live sessions toward this remote as the program
