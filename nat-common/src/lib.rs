@@ -76,6 +76,7 @@ pod!(
     instance::Interface,
     instance::RuleName,
     limit::Bucket,
+    limit::Client,
     limit::ClientLimits,
     limit::Counts,
     pool::Pool,

@@ -6,12 +6,14 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue},
 };
 use nat_common::{
+    addr::Ipv4,
     cooldown::{CooldownCounters, Rested, Resting},
     external::{ExternalKey, ExternalPorts},
     flow::FlowKey,
     fragment::{Datagram, FragmentKey},
     guard::{Guard, LocalKey},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
+    limit::Client,
     limits::{
         CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, FRAGMENTS_MAX, GUARDS_MAX, INTERFACES_MAX,
         LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
@@ -33,6 +35,11 @@ pub static OUTBOUND: HashMap<FlowKey, Session> = HashMap::with_max_entries(1024,
 /// its external tuple. Written and read as [`OUTBOUND`].
 #[map]
 pub static INBOUND: HashMap<FlowKey, Session> = HashMap::with_max_entries(1024, 0);
+
+/// Inside address → what the client has: as long as it has sessions. Written by the data path, read by
+/// the command line. Has room for as many as there can be sessions; its memory is taken as it is needed.
+#[map]
+pub static CLIENTS: HashMap<Ipv4, Client> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
 /// Which rule table is in force. Written by the controller as the last step of a change.
 #[map]

@@ -14,6 +14,7 @@ use aya_log_ebpf::trace;
 use nat_common::{
     addr::Ipv4,
     flow::{Direction, FlowKey, Protocol},
+    limit::Client,
     pool::{self, PoolKey, Pooling},
     port::Candidates,
     rule::{Action, Rule},
@@ -30,7 +31,7 @@ use crate::{
     maps::{CHOICES, INBOUND, OUTBOUND, POOLS},
     stage::{
         classify::{self, Matched},
-        locals, parse, port,
+        client, locals, parse, port,
         session::{self, Found},
         stats,
     },
@@ -78,6 +79,8 @@ pub struct Request {
     /// The session that holds [`Request::claim`] although its time is up.
     pub occupant: FlowKey,
     pub birth: Birth,
+    /// The client, if it is a new one.
+    pub client: Client,
     /// The entry that is being written.
     pub entry: Session,
 }
@@ -195,11 +198,33 @@ fn untranslated(request: &Request, passed: Verdict) -> Verdict {
 #[inline(always)]
 fn create(matched: Matched, rule: &Rule) -> Result<(), Verdict> {
     prepare(request()?, matched, rule)?;
-    match port::claim()? {
+    match client::admit(matched.generation) {
+        TRANSLATABLE => {}
+        verdict => return Err(Verdict::from_number(verdict)),
+    }
+    let published = match port::claim()? {
         0 => publish(request()?),
         EXISTS => Err(Verdict::NoPort),
         error => Err(refused(error)),
+    };
+    match published {
+        Ok(Published::New) => Ok(()),
+        Ok(Published::Joined) => {
+            client::dismiss(request()?);
+            Ok(())
+        }
+        Err(verdict) => {
+            client::dismiss(request()?);
+            Err(verdict)
+        }
     }
+}
+
+/// Whose session a packet belongs to.
+enum Published {
+    New,
+    /// Another CPU's.
+    Joined,
 }
 
 /// Everything up to the claim.
@@ -239,7 +264,7 @@ fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), V
 
 /// Everything after it.
 #[inline(always)]
-fn publish(request: &mut Request) -> Result<(), Verdict> {
+fn publish(request: &mut Request) -> Result<Published, Verdict> {
     let to = (request.claim.local, request.claim.local_port);
     request.entry = Session::new(&request.key, to, &request.birth, request.now_ns);
     request.entry.packets = request.weight.packets;
@@ -248,12 +273,16 @@ fn publish(request: &mut Request) -> Result<(), Verdict> {
         Ok(()) => {
             stats::count_session(request.birth.rule);
             request.to = Translation::from(&request.entry);
-            Ok(())
+            Ok(Published::New)
         }
         Err(error) => {
             // Nobody knows of the claim yet: no packet has left with it.
             let _ = INBOUND.remove(&request.claim);
-            if error == EXISTS { join(request) } else { Err(refused(error)) }
+            if error != EXISTS {
+                return Err(refused(error));
+            }
+            join(request)?;
+            Ok(Published::Joined)
         }
     }
 }
@@ -261,7 +290,7 @@ fn publish(request: &mut Request) -> Result<(), Verdict> {
 /// Why the kernel would not insert an entry: there is no room (`-E2BIG`, `-ENOMEM`), or its bucket
 /// is busy.
 #[inline(always)]
-fn refused(error: i32) -> Verdict {
+pub fn refused(error: i32) -> Verdict {
     match error {
         -7 | -12 => Verdict::TableFull,
         _ => Verdict::Contended,

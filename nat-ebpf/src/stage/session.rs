@@ -12,7 +12,7 @@ use crate::{
     hook::Weight,
     maps::{INBOUND, OUTBOUND},
     stage::{
-        classify,
+        classify, client,
         cooldown::{self, Notes},
         parse, stats,
     },
@@ -218,8 +218,10 @@ fn tcp_event(own: Entry, outbound: bool, other_key: &FlowKey, now_ns: u64) -> bo
             break;
         }
         if out.move_state(before, after) {
-            if after.lifetime() as u8 != before.lifetime() as u8 {
-                settle(out, inbound, now_ns);
+            let (from, to) = (before.lifetime(), after.lifetime());
+            if from as u8 != to as u8 {
+                let half_open = i64::from(is_opening(to)) - i64::from(is_opening(from));
+                settle(out, inbound, half_open, now_ns);
             }
             break;
         }
@@ -227,10 +229,31 @@ fn tcp_event(own: Entry, outbound: bool, other_key: &FlowKey, now_ns: u64) -> bo
     true
 }
 
-/// Makes both entries follow the state that is in the outbound one: another CPU may be at it, too,
-/// and whoever writes last looks whether what it has written still holds.
+/// Whether a session of this lifetime is half-open: see [`nat_common::limit::Counts`].
 #[inline(always)]
-fn settle(out: Entry, inbound: Entry, now_ns: u64) {
+fn is_opening(lifetime: Lifetime) -> bool {
+    matches!(lifetime, Lifetime::TcpOpening)
+}
+
+/// Whether a session that is being removed is still counted as half-open. Moves it on if it is, so
+/// that a packet which answers it at this moment does not count it once more.
+#[inline(always)]
+fn ended_half_open(outbound: Entry) -> bool {
+    let state = outbound.state();
+    is_opening(state.lifetime())
+        && outbound.move_state(state, state.with(tcp::Connection::ANSWERED, state.scale()))
+}
+
+/// Makes both entries follow the state that is in the outbound one: another CPU may be at it, too,
+/// and whoever writes last looks whether what it has written still holds. `half_open` is how many
+/// half-open connections the client has more.
+///
+/// Not inlined: it stands in a loop.
+#[inline(never)]
+fn settle(out: Entry, inbound: Entry, half_open: i64, now_ns: u64) {
+    if half_open != 0 {
+        client::add_half_open(&inbound.translation().address, half_open);
+    }
     for _ in 0..STATE_TRIES {
         let lifetime = out.lifetime();
         inbound.set_lifetime(lifetime);
@@ -344,6 +367,7 @@ fn remove(
     stats::count_ended(rule, outbound.totals(), carried_in);
     // The tuple rests before it is anybody's to claim.
     cooldown::rest(notes, outbound, inbound, ended_ns, now_ns);
+    client::leave(&key.local, ended_half_open(outbound), now_ns);
     // The claim goes first: while the outbound entry stands, nobody else removes this key.
     let _ = INBOUND.remove(&notes.rested.tuple);
     let _ = OUTBOUND.remove(key);
