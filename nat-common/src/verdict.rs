@@ -186,6 +186,9 @@ verdicts! {
     ClientHalfOpen = 43, "client_half_open", Dropped;
     /// Its client opens sessions faster than one may (`new_per_second_per_client`).
     ClientRate = 44, "client_rate", Dropped;
+    /// Came before the first fragment of its packet: the controller keeps it and gives it back when
+    /// that one has come. Until then, and if it does not come in time, it is as good as dropped.
+    FragmentHeld = 45, "fragment_held", Dropped;
 }
 
 #[cfg(test)]
