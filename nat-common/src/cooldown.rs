@@ -11,6 +11,7 @@
 //! complement, because a session may have ended before this boot: compare two of them by
 //! [`elapsed_ns`], not by `<`. No number means "never": that is the caller's to tell apart.
 use crate::{
+    addr::{Ipv4, Port},
     flow::{FlowKey, Protocol},
     limits::COOLDOWN_MAX_NS,
     tcp,
@@ -158,14 +159,26 @@ pub struct Resting {
     pub closed_ns: u64,
     /// A [`Reason`].
     pub reason: u8,
-    pub zero: [u8; 7],
+    pub zero: u8,
+    /// Of an external endpoint that belonged to a mapping, the inside endpoint of that: it may use it
+    /// again. Otherwise nobody.
+    pub owner_port: Port,
+    pub owner: Ipv4,
 }
 
 impl Resting {
     #[inline(always)]
     #[must_use]
     pub const fn new(closed_ns: u64, reason: Reason) -> Self {
-        Self { closed_ns, reason: reason as u8, zero: [0; 7] }
+        let (owner, owner_port) = (Ipv4::UNSPECIFIED, Port::NONE);
+        Self { closed_ns, reason: reason as u8, zero: 0, owner_port, owner }
+    }
+
+    /// Whether an inside endpoint may use it, over or not.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_of(&self, inside: (Ipv4, Port)) -> bool {
+        self.owner == inside.0 && self.owner_port == inside.1 && inside.0 != Ipv4::UNSPECIFIED
     }
 
     /// Whether the tuple may be used again.

@@ -81,7 +81,14 @@ impl FlowKey {
     #[inline(always)]
     #[must_use]
     pub const fn toward_everybody(&self) -> Self {
-        Self { remote: Ipv4::UNSPECIFIED, remote_port: Port::NONE, ..*self }
+        self.toward(Ipv4::UNSPECIFIED, Port::NONE)
+    }
+
+    /// The same local endpoint with another remote one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn toward(&self, remote: Ipv4, remote_port: Port) -> Self {
+        Self { remote, remote_port, ..*self }
     }
 
     /// The flow between a local and a remote endpoint.

@@ -30,6 +30,7 @@ pub mod icmp;
 pub mod instance;
 pub mod limit;
 pub mod limits;
+pub mod mapping;
 pub mod mss;
 pub mod packet;
 pub mod pool;
@@ -79,6 +80,9 @@ pod!(
     limit::Client,
     limit::ClientLimits,
     limit::Counts,
+    mapping::Mapping,
+    mapping::Owner,
+    mapping::Shared,
     pool::Pool,
     pool::PoolKey,
     ports::Ports,

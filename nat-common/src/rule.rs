@@ -9,7 +9,10 @@
 //!
 //! Rule tables carry a generation: the controller writes the new table beside the old one and then
 //! switches ([`crate::settings::Control`]), so that no packet sees half a table.
-use crate::{addr::Ipv4, flow::Protocol, limits::RULES_MAX, ports::Ports, verdict::Verdict};
+use crate::{
+    addr::Ipv4, flow::Protocol, limits::RULES_MAX, mapping::Behaviour, ports::Ports,
+    verdict::Verdict,
+};
 
 /// What a rule does with a packet.
 #[repr(u8)]
@@ -52,9 +55,12 @@ pub struct Rule {
     /// What TCP segments of the rule's connections are limited to, bytes ([`crate::mss`]); 0 for no
     /// limit.
     pub mss: u16,
+    /// How `snat` maps and filters.
+    pub behaviour: Behaviour,
+    pub zero: [u8; 2],
 }
 
-const _: () = assert!(size_of::<Rule>() == 72);
+const _: () = assert!(size_of::<Rule>() == 76);
 
 /// Data of a trie key: the bits after the prefix length.
 #[repr(C)]

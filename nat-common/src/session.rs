@@ -62,7 +62,11 @@ pub struct Session {
     pub bytes: u64,
     /// As [`crate::rule::Rule::mss`], when the session was made.
     pub mss: u16,
-    pub zero: [u8; 6],
+    /// What of [`crate::mapping`] the session uses: one of [`crate::mapping::Uses`].
+    pub uses: u8,
+    pub zero: [u8; 3],
+    /// Of a session that uses a mapping, [`crate::mapping::Owner::range`].
+    pub range: Port,
 }
 
 const _: () = assert!(size_of::<Session>() == 72);
@@ -99,11 +103,13 @@ impl Session {
             asked,
             deadline_ns: deadline(now_ns, birth.timeout_ns),
             refresh_ticks: next_refresh(now_ns),
-            created_s: (now_ns / NS_PER_S) as u32,
+            created_s: seconds(now_ns),
             packets: 0,
             bytes: 0,
             mss: birth.mss,
-            zero: [0; 6],
+            uses: birth.uses,
+            zero: [0; 3],
+            range: birth.range,
         }
     }
 
@@ -142,6 +148,10 @@ pub struct Birth {
     pub first: Segment,
     /// As [`crate::rule::Rule::mss`].
     pub mss: u16,
+    /// As [`Session::uses`].
+    pub uses: u8,
+    /// As [`Session::range`].
+    pub range: Port,
 }
 
 /// [`Session::tcp`].
@@ -191,6 +201,13 @@ pub const fn end_of_tick(ticks: u32, now_ns: u64) -> u64 {
 #[must_use]
 pub const fn deadline(now_ns: u64, timeout_ns: u64) -> u64 {
     now_ns + timeout_ns + REFRESH_INTERVAL_NS
+}
+
+/// [`Session::created_s`].
+#[inline(always)]
+#[must_use]
+pub const fn seconds(now_ns: u64) -> u32 {
+    (now_ns / NS_PER_S) as u32
 }
 
 /// Whether a deadline is still ahead.

@@ -9,6 +9,7 @@
 //!                                                                          │
 //!   any but BothFin ── RST ──▶ Transitory ── any segment but RST, SYN ──▶ where it was
 //! ```
+//! A connection that begins outside, by a mapping that lets it in, is in Init until the client's SYN.
 //! The states of RFC 7857 section 2, which are those of RFC 6146 section 3.5.2.2. CLOSED is the
 //! absence of a session. A connection of which one side is closed lives as long as an established
 //! one. Nothing but a segment that counts ([`window`]) moves a connection.
@@ -114,6 +115,9 @@ impl Connection {
     pub const NEW: Self = Self(0);
     /// After the server's.
     pub const ANSWERED: Self = Self(1);
+    /// After the server's, when the client has sent none: there is nothing to close yet, so the bit of
+    /// its FIN is free to say so. Who opened is forgotten when both have.
+    pub const FROM_OUTSIDE: Self = Self(Self::SERVER_FIN);
     const CLIENT_FIN: u8 = 2;
     const SERVER_FIN: u8 = 4;
     const RESET: u8 = 8;
@@ -159,6 +163,13 @@ impl Connection {
         self.0 & Self::ANSWERED.0 != 0
     }
 
+    /// Whether the client's SYN is missing, and not the server's.
+    #[inline(always)]
+    #[must_use]
+    pub const fn awaits_client(self) -> bool {
+        !self.answered() && self.0 & Self::SERVER_FIN != 0
+    }
+
     /// Whether the connection is over for at least one side, so that the client may use its port
     /// again.
     #[inline(always)]
@@ -182,7 +193,7 @@ impl Connection {
         }
         if flags.has(Flags::SYN) {
             return match self.state() {
-                State::Init if !from_inside => Self::ANSWERED,
+                State::Init if from_inside == self.awaits_client() => Self::ANSWERED,
                 State::BothFin | State::Transitory if from_inside && flags.opens() => Self::NEW,
                 _ => self,
             };

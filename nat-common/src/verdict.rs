@@ -189,6 +189,9 @@ verdicts! {
     /// Came before the first fragment of its packet: the controller keeps it and gives it back when
     /// that one has come. Until then, and if it does not come in time, it is as good as dropped.
     FragmentHeld = 45, "fragment_held", Dropped;
+    /// Arrived outside for a mapped port, without a session, from somebody whom the rule's `filtering`
+    /// does not let in; or TCP that opens nothing.
+    Filtered = 46, "filtered", Dropped;
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use nat_common::{
     guard::{Guard, LocalKey},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
     limit::{Bucket, Client, ClientLimits, Counts},
+    mapping::{Mapping, Owner, Shared},
     pool::{Pool, PoolKey},
     ports::Ports,
     rule::{PrefixKey, Rule, RuleBits},
@@ -55,14 +56,17 @@ fn types_in_maps_have_no_padding() {
         flags,
     });
     no_padding!(Interface { name, role, hook, mac });
+    no_padding!(Mapping { shared, port, zero, created_s });
+    no_padding!(Owner { check, address, port, range });
+    no_padding!(Shared { users, deadline_ns });
     no_padding!(Guard { named, interfaces });
     no_padding!(LocalKey { generation, ifindex, address });
     no_padding!(Pool { table, count, addresses });
     no_padding!(PoolKey { generation, rule, ifindex });
     no_padding!(PrefixKey { generation, address });
     no_padding!(Rested { tuple, closed_ns });
-    no_padding!(Resting { closed_ns, reason, zero });
-    no_padding!(Rule { id, ports, action, pooling, mss });
+    no_padding!(Resting { closed_ns, reason, zero, owner_port, owner });
+    no_padding!(Rule { id, ports, action, pooling, mss, behaviour, zero });
     no_padding!(RuleCounters {
         sessions,
         routed_packets,
@@ -91,7 +95,9 @@ fn types_in_maps_have_no_padding() {
         packets,
         bytes,
         mss,
+        uses,
         zero,
+        range,
     });
     no_padding!(Settings {
         timeout_ns,

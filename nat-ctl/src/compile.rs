@@ -11,9 +11,11 @@ use std::{
 use ipnet::Ipv4Net;
 use nat_common::{
     cooldown::{Cooldown, Reason, Scope},
+    flow::Protocol,
     guard::Guard,
     limit::ClientLimits,
     limits::{GUARD_INTERFACES_MAX, PREFIXES_MAX},
+    mapping::{Behaviour, Filtering, Kind},
     pool::Pooling,
     ports::Ports,
     rule::{Action, RuleBits, Subset},
@@ -66,6 +68,7 @@ pub struct CompiledRule {
     pub pooling: Pooling,
     /// What TCP segments are limited to, bytes; 0 for no limit.
     pub mss: u16,
+    pub behaviour: Behaviour,
     /// External addresses by outside interface index.
     pub pools: Vec<(u32, External)>,
 }
@@ -155,7 +158,8 @@ fn compile_rule(
         };
         let ports = Ports::NONE;
         let (pooling, pools) = (Pooling::Paired, Vec::new());
-        return CompiledRule { name, action, ports, pooling, mss: 0, pools };
+        let behaviour = Behaviour::default();
+        return CompiledRule { name, action, ports, pooling, mss: 0, behaviour, pools };
     };
     let ports = Ports::new(&ports::allowed(snat));
     let (pooling, pools) = match &snat.source {
@@ -174,7 +178,29 @@ fn compile_rule(
         }
     };
     let mss = mss(snat.mss, &pools, host);
-    CompiledRule { name, action: Action::Snat, ports, pooling, mss, pools }
+    let behaviour = behaviour(snat);
+    CompiledRule { name, action: Action::Snat, ports, pooling, mss, behaviour, pools }
+}
+
+/// How a rule maps and filters, by protocol.
+fn behaviour(snat: &config::Snat) -> Behaviour {
+    let protocols = [
+        (config::Protocol::Tcp, Protocol::Tcp),
+        (config::Protocol::Udp, Protocol::Udp),
+        (config::Protocol::Icmp, Protocol::Icmp),
+    ];
+    protocols.into_iter().fold(Behaviour::default(), |behaviour, (of, protocol)| {
+        let kind = match snat.mapping.get(of) {
+            config::Mapping::EndpointIndependent => Kind::EndpointIndependent,
+            config::Mapping::AddressAndPortDependent => Kind::AddressAndPortDependent,
+        };
+        let filtering = match snat.filtering.get(of) {
+            config::Filtering::EndpointIndependent => Filtering::EndpointIndependent,
+            config::Filtering::AddressDependent => Filtering::AddressDependent,
+            config::Filtering::AddressAndPortDependent => Filtering::AddressAndPortDependent,
+        };
+        behaviour.with(protocol, kind, filtering)
+    })
 }
 
 /// Bytes of IPv4 and TCP headers without options: what a packet holds beside its segment (RFC 6691).

@@ -136,6 +136,8 @@ mod tests {
             timeout_ns: 60 * NS_PER_S,
             first: Segment::NONE,
             mss: 0,
+            uses: 0,
+            range: Port::NONE,
         };
         let entry = |key: &FlowKey, to| Session::new(key, to, &birth, 88 * NS_PER_S);
         let outbound = Session { packets: 18, bytes: 2100, ..entry(&key, external) };

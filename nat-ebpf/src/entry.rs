@@ -251,6 +251,13 @@ impl Entry {
         write!(self, asked, asked);
     }
 
+    /// What of a mapping the session uses: one of [`nat_common::mapping::Uses`], and the first port of
+    /// its range.
+    #[inline(always)]
+    pub fn uses(self) -> (u8, Port) {
+        (read!(self, uses), read!(self, range))
+    }
+
     #[inline(always)]
     pub fn rule(self) -> u32 {
         read!(self, rule).into()

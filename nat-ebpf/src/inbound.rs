@@ -1,6 +1,6 @@
 //! From outside to inside.
 use nat_common::{
-    flow::{Direction, Protocol},
+    flow::{Direction, FlowKey, Protocol},
     instance::Role,
     packet::Packet,
     rule::Action,
@@ -11,8 +11,10 @@ use crate::{
     clock,
     hook::Hook,
     stage::{
-        classify, mss, parse,
-        session::{self, Found},
+        admit, classify, mss,
+        open::{self, Before},
+        parse,
+        session::{self, Found, Live},
     },
 };
 
@@ -38,11 +40,12 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
         Ok(key) => key,
         Err(Verdict::IcmpRefused) => return Err(Verdict::IcmpRefused),
         Err(Verdict::Fragment) if hook.fragment(&packet, Direction::Inbound)? => return Ok(()),
-        Err(_) => return Err(without_session(hook, &packet)),
+        Err(_) => {
+            open::request()?.packet = packet;
+            return Err(without_session(hook));
+        }
     };
-    let Found::Live(live) = session::find(Direction::Inbound, &key, now_ns)? else {
-        return Err(without_session(hook, &packet));
-    };
+    let live = belonging(hook, &packet, &key, now_ns)?;
     let route = hook.route(&packet, live.to.address, Role::Inside)?;
     if hook.delivers(&packet, live.to.address) {
         let flags = packet.tcp_flags();
@@ -55,15 +58,57 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     mss::clamp(hook, &packet, live.to.mss)
 }
 
-/// What becomes of a packet from outside that belongs to no session.
+/// The session of a packet, which may be one that it opens itself.
+#[inline(always)]
+fn belonging<H: Hook>(
+    hook: &H,
+    packet: &Packet,
+    key: &FlowKey,
+    now_ns: u64,
+) -> Result<Live, Verdict> {
+    let before = match session::find(Direction::Inbound, key, now_ns)? {
+        // A host outside may use its port for another connection, if it may open one at all.
+        Found::Live(live) if packet.tcp_flags().opens() && live.is_closing() => Before::Closing,
+        Found::Live(live) => return Ok(live),
+        Found::Ended => Before::Ended,
+        Found::Absent => Before::Nothing,
+    };
+    let request = open::request()?;
+    request.claim = *key;
+    request.flags = packet.tcp_flags();
+    request.before = before;
+    request.own = false;
+    request.egress = hook.arrived_by();
+    request.now_ns = now_ns;
+    request.packet = *packet;
+    let verdict = match without_session(hook) {
+        Verdict::NoMapping => admit::admit().unwrap_or(Verdict::NoMapping),
+        verdict => verdict,
+    };
+    let goes_on = matches!(before, Before::Closing) && !H::EARLY;
+    if goes_on || matches!(verdict, Verdict::TranslatedIn) {
+        session::of(&open::request()?.claim)
+    } else {
+        Err(verdict)
+    }
+}
+
+/// What becomes of the packet of this CPU's [`Request`](open::Request), which is from outside and
+/// belongs to no session. If it is [`Verdict::NoMapping`], one may be looked for.
 ///
 /// For an address of the gateway the stack decides, unless the port is translation's: the stack would
 /// answer that nobody is there, to somebody whose session has just ended, or who knocks at a client's
 /// port before the client does (RFC 5382 REQ-4). One that the stack would forward is read as the
 /// answer it pretends to be: if its flow may pass untranslated on the way out, it may on the way
 /// in, too. Otherwise nobody outside can have learnt this address from us.
-#[inline(always)]
-fn without_session<H: Hook>(hook: &H, packet: &Packet) -> Verdict {
+///
+/// Not inlined: what it needs is not on the stack of all other packets.
+#[inline(never)]
+fn without_session<H: Hook>(hook: &H) -> Verdict {
+    let Ok(request) = open::request() else {
+        return Verdict::NotConfigured;
+    };
+    let packet = &request.packet;
     match hook.forwarded(packet) {
         Ok(true) => {}
         Ok(false) if hook.unclaimed(packet) => return Verdict::NoMapping,

@@ -18,6 +18,7 @@ use nat_common::{
         CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, FRAGMENTS_MAX, GUARDS_MAX, HELD_RING_BYTES,
         INTERFACES_MAX, LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
     },
+    mapping::{Mapping, Owner, Shared},
     pool::{Pool, PoolKey},
     rule::{PrefixKey, Rule, RuleBits, Subset},
     session::Session,
@@ -40,6 +41,22 @@ pub static INBOUND: HashMap<FlowKey, Session> = HashMap::with_max_entries(1024, 
 /// the command line. Has room for as many as there can be sessions; its memory is taken as it is needed.
 #[map]
 pub static CLIENTS: HashMap<Ipv4, Client> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+
+/// Mappings by inside endpoint and external address: see [`nat_common::mapping::key`]. Written by the
+/// data path, read by it for a flow's first packet and once a second for each session, and by the
+/// command line. One for each session at most, and as many as sessions.
+#[map]
+pub static MAPPINGS: HashMap<FlowKey, Mapping> = HashMap::with_max_entries(1024, 0);
+
+/// Whose an external endpoint is: the claim of a mapping on it. Likewise.
+#[map]
+pub static OWNERS: HashMap<FlowKey, Owner> = HashMap::with_max_entries(1024, 0);
+
+/// Remote addresses that may answer from any port: [`nat_common::mapping::permission_key`]. Likewise,
+/// but its memory is taken as it is needed: few rules filter so.
+#[map]
+pub static PERMISSIONS: HashMap<FlowKey, Shared> =
+    HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
 /// Which rule table is in force. Written by the controller as the last step of a change.
 #[map]

@@ -97,7 +97,7 @@ fn by_rule<H: Hook>(
         }
         Err(verdict) => request.untranslatable = *verdict as u8,
     }
-    match Verdict::from_number(open::open_session() as u8) {
+    match open::open() {
         Verdict::TranslatedOut => Ok(open::request()?.to),
         verdict => Err(verdict),
     }

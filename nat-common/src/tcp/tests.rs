@@ -59,7 +59,11 @@ impl Told {
         match (self.state(), kind) {
             (State::BothFin, "rst") => self,
             (_, "rst") => Self { reset: true, ..self },
-            (State::Init, "syn") if !from_inside => Self { answered: true, ..fresh },
+            // The SYN of the one that has sent none. Before both, `server_closed` says that the server
+            // was first.
+            (State::Init, "syn") if from_inside == self.server_closed => {
+                Self { answered: true, ..fresh }
+            }
             (State::BothFin | State::Transitory, "syn") if from_inside && !ack => fresh,
             (_, "syn") => self,
             (State::Init, _) => self,

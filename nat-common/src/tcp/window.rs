@@ -182,6 +182,10 @@ const fn syn_from_client(
     let opens = segment.flags.opens();
     let first = segment.sequence.wrapping_add(1);
     let state = connection.state();
+    if connection.awaits_client() && matches!(state, State::Init) {
+        // Only the client can have sent it: whichever of the server's SYNs it answers, or crosses.
+        return Judgement::Counts;
+    }
     if connection.finished() {
         // What the server says to it is the server's affair.
         return if opens { Judgement::Counts } else { Judgement::Ignored };
@@ -202,7 +206,7 @@ const fn syn_from_server(
     own: &Track,
     peer: &Track,
 ) -> Judgement {
-    let init = matches!(connection.state(), State::Init);
+    let init = matches!(connection.state(), State::Init) && !connection.awaits_client();
     if !segment.flags.has(Flags::ACK) {
         // Simultaneous open (RFC 5382 REQ-2a).
         return if init { Judgement::Counts } else { Judgement::Ignored };

@@ -20,8 +20,6 @@ pub(super) struct Key {
 /// The switch between what is read and what is acted on: every key here is read and checked, too.
 /// Without its line it is available; docs/config.md is then to say so.
 pub(super) const NOT_YET: &[Key] = &[
-    key("[[rules]]", "mapping", |file| in_rules(file, |rule| &rule.mapping)),
-    key("[[rules]]", "filtering", |file| in_rules(file, |rule| &rule.filtering)),
     key("[[rules]]", "spill", |file| in_rules(file, |rule| &rule.spill)),
     key("[cooldown]", "pressure_reuse", |file| at(&file.cooldown.pressure_reuse)),
     key("", "[listen]", |file| at(&file.listen)),

@@ -52,6 +52,8 @@ fn session(protocol: Protocol, port: u16, server: u8) -> SessionPair {
         timeout_ns: SECOND,
         first: Segment::NONE,
         mss: 0,
+        uses: 0,
+        range: Port::NONE,
     };
     let outbound = Session::new(&key, external, &birth, NOW_NS);
     SessionPair { key, outbound, inbound: None }

@@ -50,6 +50,9 @@ pub trait Hook: Frame {
     /// interface of role `by`.
     fn route(&self, packet: &Packet, destination: Ipv4, by: Role) -> Result<Self::Route, Verdict>;
 
+    /// Index of the interface by which a packet from outside has arrived.
+    fn arrived_by(&self) -> u32;
+
     /// Index of the interface by which a packet leaves.
     fn egress(route: &Self::Route) -> u32;
 

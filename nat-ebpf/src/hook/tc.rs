@@ -96,7 +96,11 @@ impl Tc {
             _ => return verdict,
         }
         let inbound = matches!(self.hook, stats::Hook::TcIngress);
-        Verdict::from_number(fragment::untranslated(self.ctx.skb.skb, inbound, verdict as u8))
+        Verdict::from_number(fragment::judge_fragment(
+            self.ctx.skb.skb,
+            u32::from(inbound),
+            verdict as u32,
+        ) as u8)
     }
 
     /// Which part of a packet it is. For frames that have been found to hold an IPv4 header.
@@ -162,7 +166,7 @@ impl Hook for Tc {
             return Ok(());
         }
         let inbound = matches!(self.hook, stats::Hook::TcIngress);
-        match fragment::check(self.ctx.skb.skb, inbound) {
+        match fragment::check_fragment(self.ctx.skb.skb, u32::from(inbound)) as u8 {
             fragment::ALONE => Ok(()),
             number => Err(Verdict::from_number(number)),
         }
@@ -199,6 +203,11 @@ impl Hook for Tc {
     }
 
     #[inline(always)]
+    fn arrived_by(&self) -> u32 {
+        self.skb().ifindex
+    }
+
+    #[inline(always)]
     fn egress(route: &u32) -> u32 {
         *route
     }
@@ -220,7 +229,8 @@ impl Hook for Tc {
             Direction::Outbound => (false, packet.source),
             Direction::Inbound => (true, packet.destination),
         };
-        match fragment::first(self.ctx.skb.skb, inbound, before.to_be32()) {
+        match fragment::note_fragment(self.ctx.skb.skb, u32::from(inbound), before.to_be32()) as u8
+        {
             fragment::TAKEN => Ok(()),
             number => Err(Verdict::from_number(number)),
         }
@@ -265,7 +275,11 @@ impl Hook for Tc {
 
     #[inline(always)]
     fn fragment(&mut self, _packet: &Packet, direction: Direction) -> Result<bool, Verdict> {
-        match fragment::later(self.ctx.skb.skb, matches!(direction, Direction::Inbound)) {
+        match fragment::translate_fragment(
+            self.ctx.skb.skb,
+            u32::from(matches!(direction, Direction::Inbound)),
+        ) as u8
+        {
             fragment::ALONE => Ok(false),
             fragment::TAKEN => Ok(true),
             number => Err(Verdict::from_number(number)),

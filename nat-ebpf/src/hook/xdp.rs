@@ -134,6 +134,11 @@ impl Hook for Xdp {
     }
 
     #[inline(always)]
+    fn arrived_by(&self) -> u32 {
+        self.ctx.ingress_ifindex() as u32
+    }
+
+    #[inline(always)]
     fn egress(route: &NextHop) -> u32 {
         route.ifindex
     }

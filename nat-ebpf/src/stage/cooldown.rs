@@ -12,8 +12,10 @@ use aya_ebpf::{
     maps::PerCpuArray,
 };
 use nat_common::{
+    addr::{Ipv4, Port},
     cooldown::{Cooldown, Reason, Rested, Resting, Scope},
     flow::{FlowKey, Protocol},
+    mapping::Uses,
     session,
     settings::Lifetime,
 };
@@ -56,12 +58,31 @@ pub fn rest(
         return;
     }
     remember(notes);
-    if settings.scope == Scope::Port as u8 {
+    let mapped = outbound.uses().0 != Uses::NOTHING;
+    if mapped || settings.scope == Scope::Port as u8 {
         let tuple = notes.rested.tuple;
         notes.rested.tuple = tuple.toward_everybody();
-        remember(notes);
+        if mapped {
+            (notes.resting.owner, notes.resting.owner_port) =
+                (notes.key.local, notes.key.local_port);
+        }
+        if !rests_longer(notes, settings, now_ns) {
+            remember(notes);
+        }
         notes.rested.tuple = tuple;
     }
+}
+
+/// Whether the tuple rests already, and longer: another session of a mapping has ended before.
+#[inline(always)]
+fn rests_longer(notes: &Notes, settings: &Cooldown, now_ns: u64) -> bool {
+    let left_ns = |resting: &Resting| {
+        let reason = Reason::from_number(resting.reason);
+        settings.remaining_ns(resting.closed_ns, reason, now_ns)
+    };
+    // SAFETY: as in `rested`.
+    let there = unsafe { COOLING.get(&notes.rested.tuple) };
+    there.is_some_and(|there| left_ns(there) > left_ns(&notes.resting))
 }
 
 /// When a closing connection had its last packet. Such a one is refreshed by every packet, so that
@@ -78,6 +99,10 @@ fn closed_ns(outbound: Entry, inbound: Option<Entry>, now_ns: u64) -> Option<u64
 
 /// What is being written: the calls that lead here leave no room for it on the stack.
 pub struct Notes {
+    /// The outbound key of the session that is to be removed, whether it is, though live, and when.
+    pub key: FlowKey,
+    pub ordered: bool,
+    pub now_ns: u64,
     /// The tuple of a session that is being removed.
     pub rested: Rested,
     resting: Resting,
@@ -175,6 +200,23 @@ pub fn may_use(tuple: &FlowKey, now_ns: u64) -> bool {
     rested(tuple, settings, now_ns)
         && (settings.scope != Scope::Port as u8
             || rested(&tuple.toward_everybody(), settings, now_ns))
+}
+
+/// Whether a tuple that a mapping's session has just claimed may be used. The endpoint is the
+/// mapping's, so it does not matter whether that rests.
+#[inline(always)]
+pub fn tuple_rested(tuple: &FlowKey, now_ns: u64) -> bool {
+    settings().is_none_or(|settings| rested(tuple, settings, now_ns))
+}
+
+/// Whether an external endpoint that a mapping of an inside endpoint has just claimed may be used: if
+/// it was the same one's before, at once.
+#[inline(always)]
+pub fn endpoint_rested(claim: &FlowKey, inside: (Ipv4, Port), now_ns: u64) -> bool {
+    let Some(settings) = settings() else { return true };
+    rested(claim, settings, now_ns)
+        // SAFETY: as in `rested`.
+        || unsafe { COOLING.get(claim) }.is_some_and(|resting| resting.is_of(inside))
 }
 
 #[inline(always)]

@@ -69,19 +69,20 @@ pub const TAKEN: u8 = u8::MAX - 1;
 
 /// Refuses a fragment that cannot be part of a packet, and a first one where there is one already:
 /// [`ALONE`] or the number of its verdict.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn check(skb: *mut __sk_buff, inbound: bool) -> u8 {
-    let work = match read(&Skb(skb), direction(inbound)) {
+pub extern "C" fn check_fragment(skb: *mut __sk_buff, inbound: u32) -> u32 {
+    let work = match read(&Skb(skb), direction(inbound != 0)) {
         Ok(work) => work,
-        Err(verdict) => return verdict as u8,
+        Err(verdict) => return verdict as u32,
     };
     match find(work) {
         Some((datagram, _)) if work.part.is_first() => {
             // It may be over more than the first one.
             let _ = enter(work, datagram);
-            Verdict::FragmentOverlap as u8
+            Verdict::FragmentOverlap as u32
         }
-        _ => ALONE,
+        _ => u32::from(ALONE),
     }
 }
 
@@ -89,39 +90,42 @@ pub fn check(skb: *mut __sk_buff, inbound: bool) -> u8 {
 /// number of its verdict.
 ///
 /// This and the others are functions of their own, with memory in a map: they cost other packets
-/// nothing.
+/// nothing. Exported as [`super::open::open`]'s steps.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn later(skb: *mut __sk_buff, inbound: bool) -> u8 {
-    match translate(&Skb(skb), direction(inbound)) {
-        Ok(true) => TAKEN,
-        Ok(false) => ALONE,
-        Err(verdict) => verdict as u8,
+pub extern "C" fn translate_fragment(skb: *mut __sk_buff, inbound: u32) -> u32 {
+    match translate(&Skb(skb), direction(inbound != 0)) {
+        Ok(true) => u32::from(TAKEN),
+        Ok(false) => u32::from(ALONE),
+        Err(verdict) => verdict as u32,
     }
 }
 
 /// Notes what a first fragment has been translated to, in place of the address `before` (in network
 /// byte order): [`TAKEN`] or the number of its verdict.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn first(skb: *mut __sk_buff, inbound: bool, before: u32) -> u8 {
-    match note(&Skb(skb), direction(inbound), Ipv4::from_be32(before)) {
-        Ok(()) => TAKEN,
-        Err(verdict) => verdict as u8,
+pub extern "C" fn note_fragment(skb: *mut __sk_buff, inbound: u32, before: u32) -> u32 {
+    match note(&Skb(skb), direction(inbound != 0), Ipv4::from_be32(before)) {
+        Ok(()) => u32::from(TAKEN),
+        Err(verdict) => verdict as u32,
     }
 }
 
 /// The number of the verdict of a fragment that as any other packet would get that of this number.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn untranslated(skb: *mut __sk_buff, inbound: bool, number: u8) -> u8 {
-    let verdict = Verdict::from_number(number);
+pub extern "C" fn judge_fragment(skb: *mut __sk_buff, inbound: u32, number: u32) -> u32 {
+    let verdict = Verdict::from_number(number as u8);
     let skb = Skb(skb);
-    let verdict = match read(&skb, direction(inbound)) {
-        Ok(work) if inbound => from_outside(work, verdict),
+    let verdict = match read(&skb, direction(inbound != 0)) {
+        Ok(work) if inbound != 0 => from_outside(work, verdict),
         Ok(work) => of_part(work, verdict),
         Err(verdict) => verdict,
     };
     match verdict {
-        Verdict::Fragment => hold(&skb) as u8,
-        verdict => verdict as u8,
+        Verdict::Fragment => hold(&skb) as u32,
+        verdict => verdict as u32,
     }
 }
 

@@ -1,4 +1,5 @@
 //! The stages, in the packet's order.
+pub mod admit;
 pub mod classify;
 pub mod client;
 pub mod cooldown;
@@ -6,6 +7,7 @@ pub mod fragment;
 pub mod guard;
 pub mod icmp;
 pub mod locals;
+pub mod mapping;
 pub mod mss;
 pub mod open;
 pub mod parse;

@@ -15,6 +15,8 @@ use nat_common::{
     addr::Ipv4,
     flow::{Direction, FlowKey, Protocol},
     limit::Client,
+    mapping::{Filtering, Uses},
+    packet::Packet,
     pool::{self, PoolKey, Pooling},
     port::Candidates,
     rule::{Action, Rule},
@@ -31,7 +33,7 @@ use crate::{
     maps::{CHOICES, INBOUND, OUTBOUND, POOLS},
     stage::{
         classify::{self, Matched},
-        client, locals, parse, port,
+        client, locals, mapping, parse, port,
         session::{self, Found},
         stats,
     },
@@ -62,6 +64,9 @@ pub struct Request {
     pub egress: u32,
     pub weight: Weight,
     pub now_ns: u64,
+
+    /// From outside only: the packet itself.
+    pub packet: Packet,
 
     /// The answer.
     pub to: Translation,
@@ -111,17 +116,107 @@ pub fn request() -> Result<&'static mut Request, Verdict> {
     REQUEST.get_ptr_mut(0).map(|request| unsafe { &mut *request }).ok_or(Verdict::NotConfigured)
 }
 
-/// Answers this CPU's [`Request`]: the number of the packet's verdict, [`Verdict::TranslatedOut`]
-/// for a session in [`Request::to`].
+/// Answers this CPU's [`Request`]: the packet's verdict, [`Verdict::TranslatedOut`] for a session in
+/// [`Request::to`].
 ///
-/// Under a name that the object exports: the verifier judges such a function by itself, once, and not
-/// anew for every way in which it is reached.
+/// The steps are functions under names that the object exports: the verifier judges such a one by
+/// itself, once, and not anew for every way in which it is reached. One after the other, because there
+/// is no room on the stack for all at once.
+#[inline(always)]
+pub fn open() -> Verdict {
+    let mut number = judge_packet();
+    if number == OPENS || number == Verdict::TcpWithoutSyn as u32 {
+        end_before();
+    }
+    if number == OPENS {
+        number = admit_client();
+    }
+    if number == OPENS {
+        claim_endpoint();
+        number = publish_session();
+    }
+    Verdict::from_number(number as u8)
+}
+
+/// What the rules say of the packet: the number of a verdict, or [`OPENS`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn open_session() -> u32 {
-    let verdict = match answer() {
+pub extern "C" fn judge_packet() -> u32 {
+    match answer() {
+        Ok(()) => OPENS,
+        Err(verdict) => {
+            log(verdict);
+            verdict as u32
+        }
+    }
+}
+
+/// What [`judge_packet`] returns for a packet that a `snat` rule covers.
+const OPENS: u32 = u8::MAX as u32;
+
+/// Removes what is left of the last session of [`Request::key`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn end_before() -> u32 {
+    let Ok(request) = request() else { return 0 };
+    match request.before {
+        Before::Nothing => {}
+        Before::Ended => {
+            session::end(&request.key, request.now_ns);
+        }
+        Before::Closing => {
+            session::kill(&request.key, request.now_ns);
+        }
+    }
+    0
+}
+
+/// Counts a session more of the packet's client: [`OPENS`], or the number of a verdict.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn admit_client() -> u32 {
+    let Ok(request) = request() else {
+        return Verdict::NotConfigured as u32;
+    };
+    let (rule, weight) = (request.birth.rule, request.weight);
+    match client::admit(request.matched.generation) {
+        TRANSLATABLE => OPENS,
+        number => {
+            let verdict = Verdict::from_number(number);
+            stats::count_rule(rule, verdict, weight);
+            log(verdict);
+            verdict as u32
+        }
+    }
+}
+
+/// Claims an external endpoint: [`Request::result`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn claim_endpoint() -> u32 {
+    let Ok(request) = request() else { return 0 };
+    if request.birth.uses == Uses::NOTHING {
+        port::claim();
+    } else {
+        mapping::claim();
+    }
+    0
+}
+
+/// Publishes what has been claimed: the number of a verdict.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn publish_session() -> u32 {
+    let Ok(request) = request() else {
+        return Verdict::NotConfigured as u32;
+    };
+    let (rule, weight) = (request.birth.rule, request.weight);
+    let verdict = match published() {
         Ok(()) => Verdict::TranslatedOut,
-        Err(verdict) => verdict,
+        Err(verdict) => {
+            stats::count_rule(rule, verdict, weight);
+            verdict
+        }
     };
     log(verdict);
     verdict as u32
@@ -160,7 +255,7 @@ fn answer() -> Result<(), Verdict> {
     let rule = matched.rule()?;
     let id = rule.id;
     let verdict = match Action::from_number(rule.action) {
-        Action::Snat => match create(matched, rule) {
+        Action::Snat => match prepare(request()?, matched, rule) {
             Ok(()) => return Ok(()),
             Err(verdict) => verdict,
         },
@@ -193,16 +288,10 @@ fn untranslated(request: &Request, passed: Verdict) -> Verdict {
     }
 }
 
-/// Makes the session of a packet that a `snat` rule covers: claims an external endpoint, then
-/// publishes. Leaves nothing behind on failure.
+/// What comes after the claim. Leaves nothing behind on failure.
 #[inline(always)]
-fn create(matched: Matched, rule: &Rule) -> Result<(), Verdict> {
-    prepare(request()?, matched, rule)?;
-    match client::admit(matched.generation) {
-        TRANSLATABLE => {}
-        verdict => return Err(Verdict::from_number(verdict)),
-    }
-    let published = match port::claim()? {
+fn published() -> Result<(), Verdict> {
+    let published = match request()?.result {
         0 => publish(request()?),
         EXISTS => Err(Verdict::NoPort),
         error => Err(refused(error)),
@@ -233,15 +322,6 @@ fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), V
     if request.untranslatable != TRANSLATABLE {
         return Err(Verdict::from_number(request.untranslatable));
     }
-    match request.before {
-        Before::Nothing => {}
-        Before::Ended => {
-            session::end(&request.key, request.now_ns);
-        }
-        Before::Closing => {
-            session::kill(&request.key, request.now_ns);
-        }
-    }
     let protocol = Protocol::from_number(request.protocol).ok_or(Verdict::ProtocolNotCovered)?;
     if matches!(protocol, Protocol::Tcp) && !request.flags.opens() {
         return Err(Verdict::TcpWithoutSyn);
@@ -252,14 +332,30 @@ fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), V
         Protocol::Tcp => *parse::segment().ok_or(Verdict::NotConfigured)?,
         Protocol::Udp | Protocol::Icmp => Segment::NONE,
     };
-    request.birth = Birth { protocol, rule: rule.id, lifetime, timeout_ns, first, mss: rule.mss };
-    match external(matched.generation, matched.position, rule.pooling) {
+    let (uses, range) = (uses(rule, protocol), rule.ports.first());
+    let (rule_id, mss) = (rule.id, rule.mss);
+    request.birth =
+        Birth { protocol, rule: rule_id, lifetime, timeout_ns, first, mss, uses, range };
+    match choose_external() as u8 {
         TRANSLATABLE => {}
         verdict => return Err(Verdict::from_number(verdict)),
     }
     // SAFETY: the helper has no precondition.
     request.candidates = Candidates::new(&rule.ports, unsafe { bpf_get_prandom_u32() });
     Ok(())
+}
+
+/// What the rule's sessions use besides their own entries.
+#[inline(always)]
+fn uses(rule: &Rule, protocol: Protocol) -> u8 {
+    let behaviour = rule.behaviour;
+    if !behaviour.endpoint_independent(protocol) {
+        return Uses::NOTHING;
+    }
+    match behaviour.filtering(protocol) {
+        Filtering::AddressDependent => Uses::PERMISSION,
+        _ => Uses::MAPPING,
+    }
 }
 
 /// Everything after it.
@@ -278,6 +374,9 @@ fn publish(request: &mut Request) -> Result<Published, Verdict> {
         Err(error) => {
             // Nobody knows of the claim yet: no packet has left with it.
             let _ = INBOUND.remove(&request.claim);
+            if request.birth.uses != Uses::NOTHING {
+                mapping::give_back();
+            }
             if error != EXISTS {
                 return Err(refused(error));
             }
@@ -297,21 +396,28 @@ pub fn refused(error: i32) -> Verdict {
     }
 }
 
-/// Finds the external address of the packet's client: [`TRANSLATABLE`], or the number of a verdict.
+/// Finds the external address of the packet's client, by [`Request::matched`]:
+/// [`Request::external`] and [`TRANSLATABLE`], or the number of a verdict.
 ///
 /// A function of its own, so that the verifier walks what comes after it once and not once for each
 /// way through it.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn external(generation: u32, rule: u32, pooling: u8) -> u8 {
+pub extern "C" fn choose_external() -> u32 {
     let Ok(request) = request() else {
-        return Verdict::NotConfigured as u8;
+        return Verdict::NotConfigured as u32;
     };
-    match external_address(request, generation, rule, pooling) {
+    request.external = Ipv4::UNSPECIFIED;
+    let matched = request.matched;
+    let Ok(rule) = matched.rule() else {
+        return Verdict::NotConfigured as u32;
+    };
+    match external_address(request, matched.generation, matched.position, rule.pooling) {
         Ok(address) => {
             request.external = address;
-            TRANSLATABLE
+            u32::from(TRANSLATABLE)
         }
-        Err(verdict) => verdict as u8,
+        Err(verdict) => verdict as u32,
     }
 }
 
@@ -330,8 +436,13 @@ fn external_address(
         let choice = CHOICES.get(Key::new(ChoiceKey::BITS, to)).ok_or(Verdict::NoRoute)?;
         return choice.address();
     }
-    // SAFETY: the helper has no precondition.
-    let random = unsafe { bpf_get_prandom_u32() };
+    let random = if request.birth.uses == Uses::NOTHING {
+        // SAFETY: the helper has no precondition.
+        unsafe { bpf_get_prandom_u32() }
+    } else {
+        // An inside endpoint has one mapping, and so one address.
+        request.key.toward_everybody().fingerprint()
+    };
     let pooling = Pooling::from_number(pooling);
     pool::choose(pool, pooling, request.source, random).ok_or(Verdict::AddressNotOnEgress)
 }

@@ -2,7 +2,7 @@
 use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_loop};
-use nat_common::{limits::PORT_TRIES_MAX, session::Session, verdict::Verdict};
+use nat_common::{limits::PORT_TRIES_MAX, session::Session};
 
 use crate::{
     maps::INBOUND,
@@ -13,19 +13,21 @@ use crate::{
     },
 };
 
-/// Claims an external endpoint for this CPU's [`Request`], by its candidates. Returns the result
-/// of the last insertion: 0 with the inbound key in [`Request::claim`], or an error number.
+/// Claims an external endpoint for this CPU's [`Request`], by its candidates. The result of
+/// the last insertion is in [`Request::result`]: 0 with the inbound key in [`Request::claim`], or an
+/// error number.
 ///
 /// The claim is the insertion itself, refused by the kernel if the tuple is there already, so two
 /// CPUs cannot both succeed.
 #[inline(always)]
-pub fn claim() -> Result<i32, Verdict> {
-    request()?.result = EXISTS;
+pub fn claim() {
+    let Ok(before) = request() else { return };
+    before.result = EXISTS;
     let body = try_next_port as unsafe extern "C" fn(u32, *mut c_void) -> i64;
     // A loop of the kernel's, because the verifier follows a loop of ours once for every turn.
     // SAFETY: the callback has the signature that the helper expects and takes no context.
     unsafe { bpf_loop(PORT_TRIES_MAX, body as *mut c_void, ptr::null_mut(), 0) };
-    let request = request()?;
+    let Ok(request) = request() else { return };
     if request.result == IN_THE_WAY {
         // A dead controller sweeps no more; its ended sessions shall cost no ports.
         session::take(&request.occupant, request.now_ns);
@@ -34,7 +36,6 @@ pub fn claim() -> Result<i32, Verdict> {
             request.result = EXISTS;
         }
     }
-    Ok(request.result)
 }
 
 /// What [`try_next_port`] returns to be called again, or not.
@@ -82,8 +83,9 @@ fn rested(request: &Request) -> bool {
     rested
 }
 
+/// Claims the tuple.
 #[inline(always)]
-fn insert(request: &Request) -> i32 {
+pub fn insert(request: &Request) -> i32 {
     match INBOUND.insert(&request.claim, &request.entry, BPF_NOEXIST as u64) {
         Ok(()) => 0,
         Err(error) => error,

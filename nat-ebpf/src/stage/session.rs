@@ -1,6 +1,7 @@
 //! Key → session: found, kept alive, ended. [`super::open`] makes them.
 use nat_common::{
     flow::{Direction, FlowKey},
+    mapping::Uses,
     session::{self, DELETED},
     settings::Lifetime,
     tcp::{self, window},
@@ -14,7 +15,7 @@ use crate::{
     stage::{
         classify, client,
         cooldown::{self, Notes},
-        parse, stats,
+        mapping, parse, stats,
     },
 };
 
@@ -89,6 +90,14 @@ pub fn find(direction: Direction, key: &FlowKey, now_ns: u64) -> Result<Found, V
     Ok(Found::Live(Live { entry, to }))
 }
 
+/// The session of an inbound key whose entry has just been made.
+#[inline(always)]
+pub fn of(key: &FlowKey) -> Result<Live, Verdict> {
+    let entry = Entry::find(Direction::Inbound, key).ok_or(Verdict::Contended)?;
+    let to = entry.translation();
+    if entry.belongs_to(key) { Ok(Live { entry, to }) } else { Err(Verdict::Contended) }
+}
+
 /// What a packet that will be translated, and may reach its receiver, does to its session.
 #[inline(always)]
 pub fn touch(
@@ -112,12 +121,33 @@ pub fn touch(
         Lifetime::TcpOpening | Lifetime::TcpEstablished | Lifetime::TcpClosing => {
             let other_key = key.translated(live.to.address, live.to.port);
             let outbound = matches!(direction, Direction::Outbound);
-            tcp_event(entry, outbound, &other_key, now_ns)
+            let event = tcp_event(entry, outbound, &other_key);
+            if event == MOVES {
+                settle(entry, outbound, &other_key, now_ns);
+            }
+            event != IGNORED
         }
         Lifetime::Udp | Lifetime::UdpDns | Lifetime::Icmp => lifetime.refreshed_by(direction),
     };
-    if counts && entry.due(now_ns) {
-        refresh(entry, now_ns);
+    if counts {
+        let after = entry.lifetime();
+        let due = entry.due(now_ns);
+        if due {
+            refresh(entry, now_ns);
+        }
+        if due || after as u8 != lifetime as u8 {
+            let shares = entry.uses();
+            if shares.0 != Uses::NOTHING {
+                mapping::extend(
+                    shares,
+                    direction,
+                    key,
+                    (live.to.address, live.to.port),
+                    after,
+                    now_ns,
+                );
+            }
+        }
     }
     live.count(weight);
 }
@@ -154,44 +184,56 @@ fn refresh(entry: Entry, now_ns: u64) {
 }
 
 #[inline(always)]
-fn timeout_ns(lifetime: Lifetime) -> Result<u64, Verdict> {
+pub fn timeout_ns(lifetime: Lifetime) -> Result<u64, Verdict> {
     let settings = classify::settings(classify::generation()?)?;
     Ok(settings.timeout_ns(lifetime))
 }
 
 /// The state of a connection is tried to be moved so often: each try that fails is another CPU's
 /// step, of which there are few in a connection's life.
-const STATE_TRIES: u32 = 4;
+const STATE_TRIES: u32 = 3;
+
+/// The same for what follows a state: once more for another CPU's step meanwhile.
+const SETTLE_TRIES: u32 = 2;
 
 /// A segment that may move its connection to another state: the only time that one direction looks
-/// at the other. Returns whether it counts, so that it may move the deadline, too.
+/// at the other. Returns [`IGNORED`], or [`COUNTS`] if it may move the deadline, too, or [`MOVES`] if
+/// [`settle`] is to follow: after it, because on the stack there is no room for both.
 ///
 /// Not inlined: the verifier walks it once, and its memory is not on the stack of all others.
 #[inline(never)]
-fn tcp_event(own: Entry, outbound: bool, other_key: &FlowKey, now_ns: u64) -> bool {
+fn tcp_event(own: Entry, outbound: bool, other_key: &FlowKey) -> u32 {
     let direction = if outbound { Direction::Outbound } else { Direction::Inbound };
     let (Some(other), Some(segment)) =
         (Entry::find(direction.reverse(), other_key), parse::segment())
     else {
-        return false;
+        return IGNORED;
     };
     let segment = &*segment;
-    let (out, inbound) = if outbound { (own, other) } else { (other, own) };
+    let out = if outbound { own } else { other };
     let connection = out.state().connection();
     let verdict = window::judge(connection, direction, segment, &own.track(), &other.track());
     let syn = segment.flags.has(tcp::Flags::SYN) && !segment.flags.has(tcp::Flags::RST);
     let first = segment.sequence.wrapping_add(1);
     let replaces = match verdict {
-        window::Judgement::Ignored => return false,
+        window::Judgement::Ignored => return IGNORED,
         window::Judgement::Asks => {
             other.set_asked(first);
-            return false;
+            return IGNORED;
         }
         window::Judgement::Counts => false,
         window::Judgement::Replaces => true,
     };
     let starts_over = outbound && syn && connection.finished();
-    if starts_over {
+    let answers = outbound && syn && connection.awaits_client() && !starts_over;
+    if answers {
+        let acks = segment.flags.has(tcp::Flags::ACK);
+        own.note_syn(segment, if acks { segment.acknowledgement } else { own.track().ack });
+        other.set_ack(first);
+        if acks {
+            other.set_next(segment.acknowledgement);
+        }
+    } else if starts_over {
         own.note_syn(segment, first);
         other.note_syn(segment, first);
     } else if syn && !outbound {
@@ -213,20 +255,24 @@ fn tcp_event(own: Entry, outbound: bool, other_key: &FlowKey, now_ns: u64) -> bo
         } else {
             connection.after(direction, segment.flags)
         };
-        let after = before.with(connection, if starts_over { segment.scale } else { scale });
+        let after =
+            before.with(connection, if starts_over || answers { segment.scale } else { scale });
         if after == before {
             break;
         }
         if out.move_state(before, after) {
             let (from, to) = (before.lifetime(), after.lifetime());
+            if is_opening(from) != is_opening(to) {
+                let inside = if outbound { other } else { own }.translation().address;
+                client::add_half_open(&inside, if is_opening(to) { 1 } else { -1 });
+            }
             if from as u8 != to as u8 {
-                let half_open = i64::from(is_opening(to)) - i64::from(is_opening(from));
-                settle(out, inbound, half_open, now_ns);
+                return MOVES;
             }
             break;
         }
     }
-    true
+    COUNTS
 }
 
 /// Whether a session of this lifetime is half-open: see [`nat_common::limit::Counts`].
@@ -244,17 +290,21 @@ fn ended_half_open(outbound: Entry) -> bool {
         && outbound.move_state(state, state.with(tcp::Connection::ANSWERED, state.scale()))
 }
 
+/// What [`tcp_event`] returns.
+const IGNORED: u32 = 0;
+const COUNTS: u32 = 1;
+const MOVES: u32 = 2;
+
 /// Makes both entries follow the state that is in the outbound one: another CPU may be at it, too,
-/// and whoever writes last looks whether what it has written still holds. `half_open` is how many
-/// half-open connections the client has more.
-///
-/// Not inlined: it stands in a loop.
+/// and whoever writes last looks whether what it has written still holds.
 #[inline(never)]
-fn settle(out: Entry, inbound: Entry, half_open: i64, now_ns: u64) {
-    if half_open != 0 {
-        client::add_half_open(&inbound.translation().address, half_open);
-    }
-    for _ in 0..STATE_TRIES {
+fn settle(own: Entry, outbound: bool, other_key: &FlowKey, now_ns: u64) {
+    let direction = if outbound { Direction::Inbound } else { Direction::Outbound };
+    let Some(other) = Entry::find(direction, other_key) else {
+        return;
+    };
+    let (out, inbound) = if outbound { (own, other) } else { (other, own) };
+    for _ in 0..SETTLE_TRIES {
         let lifetime = out.lifetime();
         inbound.set_lifetime(lifetime);
         refresh_settled(out, now_ns);
@@ -304,58 +354,67 @@ pub fn take(key: &FlowKey, now_ns: u64) {
 
 /// Removes a session whose time is up, by the key of its outbound entry. Does nothing to a live
 /// session; of several CPUs that try at once, one removes it. Returns whether this one did.
-///
-/// Not inlined: it stands in loops.
-#[inline(never)]
+#[inline(always)]
 pub fn end(key: &FlowKey, now_ns: u64) -> bool {
-    let Some(outbound) = Entry::find(Direction::Outbound, key) else {
-        return false;
-    };
-    let to = outbound.translation();
-    let rule = outbound.rule();
-    let deadline_ns = outbound.deadline_ns();
-    if !outbound.belongs_to(key) || deadline_ns == DELETED || session::live(deadline_ns, now_ns) {
-        return false;
-    }
-    let Some(notes) = cooldown::notes() else {
-        return false;
-    };
-    notes.rested.tuple = key.translated(to.address, to.port);
-    let inbound = Entry::find(Direction::Inbound, &notes.rested.tuple);
-    let inbound_ns = inbound.map_or(DELETED, Entry::deadline_ns);
-    if session::live(inbound_ns, now_ns) || !outbound.begin_removal(deadline_ns) {
-        return false;
-    }
-    remove(key, outbound, notes, inbound, rule, deadline_ns.max(inbound_ns), now_ns);
-    true
+    removed(key, false, now_ns)
 }
 
 /// Removes a session, live or not. Returns whether this CPU did.
-#[inline(never)]
+#[inline(always)]
 pub fn kill(key: &FlowKey, now_ns: u64) -> bool {
-    let Some(outbound) = Entry::find(Direction::Outbound, key) else {
+    removed(key, true, now_ns)
+}
+
+#[inline(always)]
+fn removed(key: &FlowKey, ordered: bool, now_ns: u64) -> bool {
+    let Some(notes) = cooldown::notes() else {
+        return false;
+    };
+    (notes.key, notes.ordered, notes.now_ns) = (*key, ordered, now_ns);
+    remove_session() != 0
+}
+
+/// [`end`]'s and [`kill`]'s work. Exported as [`super::open::open`]'s steps: it stands in loops, and
+/// behind many ways.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn remove_session() -> u32 {
+    u32::from(cooldown::notes().is_some_and(try_to_remove))
+}
+
+#[inline(always)]
+fn try_to_remove(notes: &mut Notes) -> bool {
+    let Notes { key, ordered, now_ns, .. } = *notes;
+    let Some(outbound) = Entry::find(Direction::Outbound, &notes.key) else {
         return false;
     };
     let to = outbound.translation();
     let rule = outbound.rule();
     let deadline_ns = outbound.deadline_ns();
-    // A packet that moves the deadline at this moment wins; whoever ordered this looks again.
-    if !outbound.belongs_to(key) || deadline_ns == DELETED || !outbound.begin_removal(deadline_ns) {
+    if !outbound.belongs_to(&key) || deadline_ns == DELETED {
         return false;
     }
-    let Some(notes) = cooldown::notes() else {
+    if !ordered && session::live(deadline_ns, now_ns) {
         return false;
-    };
+    }
     notes.rested.tuple = key.translated(to.address, to.port);
     let inbound = Entry::find(Direction::Inbound, &notes.rested.tuple);
-    remove(key, outbound, notes, inbound, rule, now_ns, now_ns);
+    let inbound_ns = inbound.map_or(DELETED, Entry::deadline_ns);
+    if !ordered && session::live(inbound_ns, now_ns) {
+        return false;
+    }
+    // A packet that moves the deadline at this moment wins; whoever ordered this looks again.
+    if !outbound.begin_removal(deadline_ns) {
+        return false;
+    }
+    let ended_ns = if ordered { now_ns } else { deadline_ns.max(inbound_ns) };
+    remove(outbound, notes, inbound, rule, ended_ns, now_ns);
     true
 }
 
 /// Removes both entries. Only for whoever has begun the removal.
 #[inline(always)]
 fn remove(
-    key: &FlowKey,
     outbound: Entry,
     notes: &mut Notes,
     inbound: Option<Entry>,
@@ -363,12 +422,14 @@ fn remove(
     ended_ns: u64,
     now_ns: u64,
 ) {
+    let (uses, range) = outbound.uses();
     let carried_in = inbound.map_or((0, 0), Entry::totals);
     stats::count_ended(rule, outbound.totals(), carried_in);
     // The tuple rests before it is anybody's to claim.
     cooldown::rest(notes, outbound, inbound, ended_ns, now_ns);
-    client::leave(&key.local, ended_half_open(outbound), now_ns);
+    client::leave(&notes.key.local, ended_half_open(outbound), now_ns);
     // The claim goes first: while the outbound entry stands, nobody else removes this key.
     let _ = INBOUND.remove(&notes.rested.tuple);
-    let _ = OUTBOUND.remove(key);
+    let _ = OUTBOUND.remove(&notes.key);
+    mapping::leave(uses, range, &notes.key, &notes.rested.tuple);
 }

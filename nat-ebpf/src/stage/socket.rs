@@ -1,8 +1,8 @@
 //! This machine's own sockets, which share its addresses with translation.
-use core::{ffi::c_void, mem};
+use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::{BPF_F_CURRENT_NETNS, bpf_sock_tuple as SocketTuple},
+    bindings::BPF_F_CURRENT_NETNS,
     helpers::generated::{bpf_sk_lookup_udp, bpf_sk_release, bpf_skc_lookup_tcp},
 };
 use nat_common::{
@@ -47,18 +47,19 @@ pub fn external(address: Ipv4, protocol: u8) -> Option<&'static ExternalPorts> {
 /// TIME_WAIT too, or one that listens.
 #[inline(always)]
 fn held(ctx: *mut c_void, protocol: Protocol, from: (Ipv4, Port), to: (Ipv4, Port)) -> bool {
-    // SAFETY: plain integers, for which zero is a value.
-    let mut tuple: SocketTuple = unsafe { mem::zeroed() };
-    tuple.__bindgen_anon_1.ipv4.saddr = from.0.to_be32();
-    tuple.__bindgen_anon_1.ipv4.daddr = to.0.to_be32();
-    tuple.__bindgen_anon_1.ipv4.sport = from.1.to_be16();
-    tuple.__bindgen_anon_1.ipv4.dport = to.1.to_be16();
+    let mut tuple = Ipv4Tuple {
+        source: from.0.to_be32(),
+        destination: to.0.to_be32(),
+        source_port: from.1.to_be16(),
+        destination_port: to.1.to_be16(),
+    };
+    let (tuple, bytes) = ((&raw mut tuple).cast(), size_of::<Ipv4Tuple>() as u32);
     let netns = BPF_F_CURRENT_NETNS as u64;
     // SAFETY: the context is the program's own, and the tuple is there in full.
     let socket = unsafe {
         match protocol {
-            Protocol::Tcp => bpf_skc_lookup_tcp(ctx, &raw mut tuple, IPV4_TUPLE_BYTES, netns, 0),
-            _ => bpf_sk_lookup_udp(ctx, &raw mut tuple, IPV4_TUPLE_BYTES, netns, 0),
+            Protocol::Tcp => bpf_skc_lookup_tcp(ctx, tuple, bytes, netns, 0),
+            _ => bpf_sk_lookup_udp(ctx, tuple, bytes, netns, 0),
         }
     };
     if socket.is_null() {
@@ -69,5 +70,12 @@ fn held(ctx: *mut c_void, protocol: Protocol, from: (Ipv4, Port), to: (Ipv4, Por
     true
 }
 
-/// The IPv4 form of the tuple: two addresses and two ports.
-const IPV4_TUPLE_BYTES: u32 = 12;
+/// The IPv4 form of the kernel's `bpf_sock_tuple`, in network byte order. The other one is three times
+/// as large, and the stack is short.
+#[repr(C)]
+struct Ipv4Tuple {
+    source: u32,
+    destination: u32,
+    source_port: u16,
+    destination_port: u16,
+}

@@ -7,9 +7,10 @@ use super::{
     Model, Outcome, Sent, early,
     flow::{Flow, Protocol},
     outbound::leave_unusual,
-    packet::{self, Content, Packet},
+    packet::{self, Content, Packet, tcp_flags},
     rewrite,
     rules::{Action, Ruling},
+    session::Phase,
 };
 
 impl Model {
@@ -48,6 +49,14 @@ impl Model {
         let Some(flow) = self.owner(packet) else {
             return Err(self.without_session_in(sent, packet));
         };
+        // Whether it may open another connection is not for an early hook to say.
+        let opens = packet.segment().is_some_and(|segment| {
+            segment.flags & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST) == tcp_flags::SYN
+        });
+        let over = self.sessions.get(&flow).is_some_and(|session| session.phase == Phase::Closing);
+        if early(sent.hook) && opens && over {
+            return Err(Verdict::LeftUntouched);
+        }
         let hop = if early(sent.hook) {
             let length = packet.total_length;
             Some(self.host.next_hop(flow.local.0, length, Role::Inside)?)

@@ -57,6 +57,8 @@ impl Model {
         verdict: Verdict,
         frame: &[u8],
     ) -> Result<Outcome, String> {
+        // What is left of the flow's last session goes before a port is looked for.
+        self.end(&opening.flow);
         match verdict {
             Verdict::TranslatedOut => {
                 let external = opening.chosen(frame).ok_or("the frame that left is unreadable")?;

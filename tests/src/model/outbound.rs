@@ -128,16 +128,17 @@ impl Model {
         Err(verdict)
     }
 
-    /// Whether a covered packet may make a session. An ended one of the same flow is out of the way
-    /// then.
+    /// Whether a covered packet may make a session.
     fn may_open(&mut self, packet: &Packet, flow: Result<Flow, Verdict>) -> Result<Flow, Verdict> {
         let flow = flow?;
-        self.end(&flow);
         let bare_syn = |segment: Segment| {
             segment.flags & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST) == tcp_flags::SYN
         };
         match packet.segment() {
-            Some(segment) if !bare_syn(segment) => Err(Verdict::TcpWithoutSyn),
+            Some(segment) if !bare_syn(segment) => {
+                self.end(&flow);
+                Err(Verdict::TcpWithoutSyn)
+            }
             _ => Ok(flow),
         }
     }

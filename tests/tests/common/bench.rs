@@ -301,9 +301,18 @@ impl Bench {
 
     /// Runs the sweep program over every outbound key.
     pub fn sweep(&self) -> u32 {
+        self.with_all_keys("sweep")
+    }
+
+    /// Runs the flush program over every outbound key.
+    pub fn flush(&self) -> u32 {
+        self.with_all_keys("flush")
+    }
+
+    fn with_all_keys(&self, program: &str) -> u32 {
         let pairs = self.state().sessions().unwrap();
         let keys: Vec<FlowKey> = pairs.iter().map(|pair| pair.key).collect();
-        self.lab.gateway.enter(|| self.with_keys_here("sweep", &keys))
+        self.lab.gateway.enter(|| self.with_keys_here(program, &keys))
     }
 
     /// Runs `sweep` or `flush` over these keys, for a thread in the gateway's namespace. Returns

@@ -14,6 +14,7 @@ mod fragments;
 mod hostile;
 mod icmp;
 mod limits;
+mod mapping;
 mod mss;
 mod resources;
 mod rules;

@@ -147,7 +147,7 @@ fn snat_text(snat: &Snat) -> String {
     let range = |(first, last): (u16, u16)| format!("{first}-{last}");
     let (ports, excluded) = (range(snat.ports), quoted(snat.excluded.iter().copied().map(range)));
     format!(
-        "action = \"snat\"\nprotocols = {protocols}\nports = \"{ports}\"\n\
+        "action = \"snat\"\nmapping = \"address-and-port-dependent\"\nprotocols = {protocols}\nports = \"{ports}\"\n\
          exclude_ports = {excluded}\n\
          source = {{ addresses = {addresses}, pooling = \"{pooling}\" }}\n"
     )

@@ -332,3 +332,31 @@ proptest! {
         }
     }
 }
+
+/// A good file with a second rule, whose lines these are; the first one has ports 1024-65535.
+fn with_second(first: &str, second: &str) -> String {
+    let rule = "[[rules]]\nname = \"second\"\nfrom = [\"10.1.0.0/16\"]\nto = [\"external\"]\n\
+                action = \"snat\"\n";
+    format!("{}\n{rule}{second}\n", good_and(first))
+}
+
+#[test]
+fn rules_that_may_share_ports_map_alike() {
+    let independent = "mapping = \"endpoint-independent\"";
+    let problem = "may use the same ports of the same address for";
+    refuse(&with_second("", independent), problem);
+    refuse(&with_second("", "ports = \"40000-50000\""), problem);
+    for (first, second) in [
+        ("", ""),
+        (independent, independent),
+        ("ports = \"1024-2047\"", "ports = \"2048-4095\"\nmapping = \"endpoint-independent\""),
+        ("protocols = [\"udp\"]", "protocols = [\"tcp\"]\nmapping = \"endpoint-independent\""),
+        ("protocols = [\"tcp\"]", "protocols = [\"tcp\"]\nports = \"40000-50000\""),
+        (
+            "source = { addresses = [\"203.0.113.1\"] }",
+            "source = { addresses = [\"203.0.113.2\"] }\nmapping = \"endpoint-independent\"",
+        ),
+    ] {
+        accept(&with_second(first, second));
+    }
+}

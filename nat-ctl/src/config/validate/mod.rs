@@ -13,6 +13,7 @@ mod prefix;
 mod reach;
 mod rules;
 mod scalars;
+mod sharing;
 mod source;
 mod static_routes;
 

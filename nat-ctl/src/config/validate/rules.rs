@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::networks::Networks;
 use super::prefix::{looks_like_address, parse_prefix};
-use super::{names, reach, source};
+use super::{names, reach, sharing, source};
 use crate::config::checked::{Action, Protocol, ProtocolSet, Rule, Selector};
 use crate::config::document::Span;
 use crate::config::model::{List, RuleTable};
@@ -50,6 +50,7 @@ pub(super) fn resolve(
     }
     // With errors the places of rules and rules would not fit; nor would the advice.
     if !report.has_errors() {
+        sharing::refuse(&rules, &places, report);
         reach::warn(&rules, &places, networks.as_slice(), report);
     }
     rules

@@ -43,6 +43,8 @@ fn session(protocol: Protocol, port: u16, lifetime: Lifetime, born_ns: u64) -> S
         timeout_ns: 300 * SECOND,
         first: Segment::NONE,
         mss: 0,
+        uses: 0,
+        range: Port::NONE,
     };
     let outbound = Session::new(&key, external, &birth, born_ns);
     SessionPair { key, outbound, inbound: None }

@@ -16,6 +16,7 @@ use nat_common::{
         CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, FRAGMENTS_MAX, GUARDS_MAX, INTERFACES_MAX,
         LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
     },
+    mapping::{Mapping, Owner, Shared},
     pool::{Pool, PoolKey},
     rule::{PrefixKey, Rule, RuleBits, Subset},
     session::Session,
@@ -27,17 +28,22 @@ use nat_common::{
 use super::{batch::BatchMap, pins::Pins};
 use crate::datapath::{Error, error::chain};
 
-/// The maps of sessions and of those who have them, whose size the configuration gives.
-pub const SESSION_MAPS: [&str; 3] = ["OUTBOUND", "INBOUND", "CLIENTS"];
+/// The maps of sessions, of those who have them and of what they share, whose size the configuration
+/// gives.
+pub const SESSION_MAPS: [&str; 6] =
+    ["OUTBOUND", "INBOUND", "CLIENTS", "MAPPINGS", "OWNERS", "PERMISSIONS"];
 
 /// The maps of resting tuples, likewise.
 pub const COOLING_MAPS: [&str; 2] = ["COOLING", "COOLING_ORDER"];
 
 /// All pinned maps.
-pub const PINNED_MAPS: [&str; 26] = [
+pub const PINNED_MAPS: [&str; 29] = [
     "OUTBOUND",
     "INBOUND",
     "CLIENTS",
+    "MAPPINGS",
+    "OWNERS",
+    "PERMISSIONS",
     "COOLING",
     "COOLING_ORDER",
     "COOLDOWN_COUNTERS",
@@ -75,6 +81,9 @@ pub struct Maps {
     pub outbound: BatchMap<FlowKey, Session>,
     pub inbound: BatchMap<FlowKey, Session>,
     pub clients: BatchMap<Ipv4, Client>,
+    pub mappings: BatchMap<FlowKey, Mapping>,
+    pub owners: BatchMap<FlowKey, Owner>,
+    pub permissions: BatchMap<FlowKey, Shared>,
     pub cooling: BatchMap<FlowKey, Resting>,
     pub cooling_order: Queue<MapData, Rested>,
     pub cooldown_counters: PerCpuArray<MapData, CooldownCounters>,
@@ -126,6 +135,9 @@ impl Maps {
             outbound: batch(pins, "OUTBOUND", sizes.sessions)?,
             inbound: batch(pins, "INBOUND", sizes.sessions)?,
             clients: batch(pins, "CLIENTS", sizes.sessions)?,
+            mappings: batch(pins, "MAPPINGS", sizes.sessions)?,
+            owners: batch(pins, "OWNERS", sizes.sessions)?,
+            permissions: batch(pins, "PERMISSIONS", sizes.sessions)?,
             cooling: batch(pins, "COOLING", sizes.cooling)?,
             cooling_order: open(pins, "COOLING_ORDER", sizes.cooling)?,
             cooldown_counters: open(pins, "COOLDOWN_COUNTERS", 1)?,

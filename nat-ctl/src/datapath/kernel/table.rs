@@ -180,6 +180,8 @@ fn write(
             action: rule.action as u8,
             pooling: rule.pooling as u8,
             mss: rule.mss,
+            behaviour: rule.behaviour,
+            zero: [0; 2],
         };
         maps.rules.set(slot(generation) * RULES_MAX + position as u32, entry, 0)?;
         for (ifindex, external) in &rule.pools {

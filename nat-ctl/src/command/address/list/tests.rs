@@ -87,6 +87,8 @@ fn session(client: u8, external: [u8; 4], deadline_ns: u64) -> SessionPair {
         timeout_ns: 0,
         first: Segment::NONE,
         mss: 0,
+        uses: 0,
+        range: Port::NONE,
     };
     let external = (Ipv4::new(external), Port::new(2000));
     let outbound = Session::new(&key, external, &birth, 0);

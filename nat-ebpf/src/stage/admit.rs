@@ -1,0 +1,166 @@
+//! A packet from outside without a session, for a mapped port: whether it comes in, and the session
+//! that it opens.
+//!
+//! It is read as the question to an answer: the rule for what the inside endpoint would send back
+//! decides. If that rule would not translate the answer to where the packet went, it does not come
+//! in; if it would, its filtering says who does.
+use aya_ebpf::bindings::BPF_NOEXIST;
+use nat_common::{
+    flow::Protocol,
+    mapping::{Filtering, Uses},
+    rule::Action,
+    session::{Birth, Session, pack},
+    settings::Lifetime,
+    tcp::{Connection, Segment},
+    verdict::Verdict,
+};
+
+use crate::{
+    maps::{INBOUND, OUTBOUND},
+    stage::{
+        classify, client, mapping,
+        open::{self, Request, request},
+        parse, stats,
+    },
+};
+
+/// What [`judge_entry`] returns for an external endpoint that no mapping has.
+const NOBODYS: u32 = u8::MAX as u32;
+
+/// What the steps return if the next one is to follow.
+const GOES_ON: u32 = NOBODYS - 1;
+
+/// Opens the session of a packet from outside, whose inbound key is [`Request::claim`], and which
+/// arrived by [`Request::egress`]: [`Verdict::TranslatedIn`] if there is one now, which has
+/// not counted the packet yet, and [`Verdict::Filtered`] if the packet may not come in. Nothing if no
+/// mapping has the external endpoint. [`Request::key`] is then the session's outbound key.
+#[inline(always)]
+pub fn admit() -> Option<Verdict> {
+    let mut number = judge_entry();
+    if number == GOES_ON {
+        open::choose_external();
+        number = enter_mapping();
+    }
+    if number == GOES_ON {
+        // The mapping stays, even if this was its only session.
+        open::end_before();
+        number = publish_entry();
+    }
+    (number != NOBODYS).then(|| Verdict::from_number(number as u8))
+}
+
+/// Whose the endpoint is, and what the rule for the answer says: [`GOES_ON`], the number of a verdict,
+/// or [`NOBODYS`]. Exported as [`open::open`]'s steps are, and for the same reasons.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn judge_entry() -> u32 {
+    match judged() {
+        Ok(true) => GOES_ON,
+        Ok(false) => NOBODYS,
+        Err(verdict) => verdict as u32,
+    }
+}
+
+/// Becomes a user of the mapping, if the answer would leave with its address and the filter is open:
+/// [`GOES_ON`], or the number of a verdict.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn enter_mapping() -> u32 {
+    let Ok(request) = request() else {
+        return Verdict::NotConfigured as u32;
+    };
+    if request.external != request.claim.local {
+        return Verdict::Filtered as u32;
+    }
+    match mapping::enter(request) {
+        Ok(()) => GOES_ON,
+        Err(verdict) => verdict as u32,
+    }
+}
+
+/// Makes the session: the number of a verdict. Leaves nothing behind on failure.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn publish_entry() -> u32 {
+    let Ok(request) = request() else {
+        return Verdict::NotConfigured as u32;
+    };
+    let counted = match client::admit(request.matched.generation) {
+        open::TRANSLATABLE => Ok(()),
+        number => Err(Verdict::from_number(number)),
+    };
+    let published =
+        counted.and_then(|()| publish(request).inspect_err(|_| client::dismiss(request)));
+    match published {
+        Ok(()) => Verdict::TranslatedIn as u32,
+        Err(verdict) => {
+            let Birth { uses, range, .. } = request.birth;
+            mapping::leave(uses, range, &request.key, &request.claim);
+            verdict as u32
+        }
+    }
+}
+
+#[inline(always)]
+fn judged() -> Result<bool, Verdict> {
+    let request = request()?;
+    let claim = request.claim;
+    let Some((address, port, range)) = mapping::owner(&claim.toward_everybody())? else {
+        return Ok(false);
+    };
+    request.key = claim.translated(address, port);
+    (request.source, request.destination) = (address, claim.remote);
+    let matched = match classify::rule(address, claim.remote, claim.protocol) {
+        Ok(matched) => matched,
+        Err(Verdict::NotConfigured) => return Err(Verdict::NotConfigured),
+        Err(_) => return Err(Verdict::Filtered),
+    };
+    request.matched = matched;
+    let protocol = Protocol::from_number(claim.protocol).ok_or(Verdict::Filtered)?;
+    let rule = matched.rule()?;
+    let behaviour = rule.behaviour;
+    let first = match protocol {
+        Protocol::Tcp if !request.flags.opens() => return Err(Verdict::Filtered),
+        Protocol::Tcp => *parse::segment().ok_or(Verdict::NotConfigured)?,
+        Protocol::Udp | Protocol::Icmp => Segment::NONE,
+    };
+    let translates = matches!(matched.action(), Action::Snat)
+        && behaviour.endpoint_independent(protocol)
+        && rule.ports.first() == range;
+    let uses = match behaviour.filtering(protocol) {
+        Filtering::EndpointIndependent => Uses::MAPPING,
+        Filtering::AddressDependent => Uses::PERMISSION,
+        Filtering::AddressAndPortDependent => return Err(Verdict::Filtered),
+    };
+    if !translates {
+        return Err(Verdict::Filtered);
+    }
+    let lifetime = Lifetime::initial(protocol, claim.remote_port.number());
+    let timeout_ns = classify::settings(matched.generation)?.timeout_ns(lifetime);
+    let (rule, mss) = (rule.id, rule.mss);
+    request.birth = Birth { protocol, rule, lifetime, timeout_ns, first, mss, uses, range };
+    Ok(true)
+}
+
+/// Claims, then publishes.
+#[inline(always)]
+fn publish(request: &mut Request) -> Result<(), Verdict> {
+    let inside = (request.key.local, request.key.local_port);
+    request.entry = Session::new(&request.claim, inside, &request.birth, request.now_ns);
+    INBOUND.insert(&request.claim, &request.entry, BPF_NOEXIST as u64).map_err(open::refused)?;
+    let external = (request.claim.local, request.claim.local_port);
+    request.entry = Session::new(&request.key, external, &request.birth, request.now_ns);
+    if matches!(request.birth.protocol, Protocol::Tcp) {
+        request.entry.tcp = pack(Connection::FROM_OUTSIDE, request.birth.first.scale);
+    }
+    match OUTBOUND.insert(&request.key, &request.entry, BPF_NOEXIST as u64) {
+        Ok(()) => {
+            stats::count_session(request.birth.rule);
+            Ok(())
+        }
+        Err(error) => {
+            let _ = INBOUND.remove(&request.claim);
+            Err(open::refused(error))
+        }
+    }
+}
