@@ -25,6 +25,7 @@ pub mod cooldown;
 pub mod external;
 pub mod flow;
 pub mod guard;
+pub mod hint;
 pub mod icmp;
 pub mod instance;
 pub mod limit;

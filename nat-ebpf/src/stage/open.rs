@@ -203,15 +203,6 @@ fn prepare(request: &mut Request, matched: &Matched) -> Result<(), Verdict> {
     if request.untranslatable != TRANSLATABLE {
         return Err(Verdict::from_number(request.untranslatable));
     }
-    match request.before {
-        Before::Nothing => {}
-        Before::Ended => {
-            session::end(&request.key, request.now_ns);
-        }
-        Before::Closing => {
-            session::kill(&request.key, request.now_ns);
-        }
-    }
     let protocol = Protocol::from_number(request.protocol).ok_or(Verdict::ProtocolNotCovered)?;
     if matches!(protocol, Protocol::Tcp) && !request.flags.opens() {
         return Err(Verdict::TcpWithoutSyn);
@@ -233,9 +224,18 @@ fn prepare(request: &mut Request, matched: &Matched) -> Result<(), Verdict> {
     Ok(())
 }
 
-/// Everything after it.
+/// Everything after it. Only now does the flow's last session go: a refusal leaves it.
 #[inline(always)]
 fn publish(request: &mut Request) -> Result<(), Verdict> {
+    match request.before {
+        Before::Nothing => {}
+        Before::Ended => {
+            session::end(&request.key, request.now_ns);
+        }
+        Before::Closing => {
+            session::kill(&request.key, request.now_ns);
+        }
+    }
     let to = (request.claim.local, request.claim.local_port);
     request.entry = Session::new(&request.key, to, &request.birth, request.now_ns);
     request.entry.packets = request.weight.packets;
@@ -308,6 +308,8 @@ fn external_address(
 fn join(request: &mut Request) -> Result<(), Verdict> {
     let (key, direction) = (&request.key, Direction::Outbound);
     match session::find(direction, key, request.now_ns)? {
+        // The last session is in use again: it was, then, not over.
+        Found::Live(winner) if winner.is_closing() => Err(Verdict::Contended),
         Found::Live(winner) => {
             // Made just now, by the same packet or one like it: there is nothing else to note.
             winner.count(request.weight);

@@ -8,10 +8,14 @@ use nat_common::{
 
 use super::{
     bench::{BOTH, Bench, Hooks, INTERNET, MAX_COOLING, NO_COOLDOWN},
-    frames::{self, ACK, CLIENT, FIN, GATEWAY, RST, SERVER, SYN},
+    frames::{self, ACK, CLIENT, FIN, GATEWAY, Place, RST, SERVER, SYN},
 };
 
 const SECOND: u64 = 1_000_000_000;
+
+/// First sequence numbers.
+const ISS_CLIENT: u32 = 100;
+const ISS_SERVER: u32 = 9000;
 
 /// A pool of four ports.
 fn four_ports() -> String {
@@ -51,14 +55,27 @@ impl World {
         self.bench.apply(&self.rules);
     }
 
+    /// A segment of a client that has sent no data.
     fn out(&self, port: u16, flags: u8) -> (Verdict, u16) {
-        let frame = frames::tcp((CLIENT, port), (SERVER, 80), flags, b"");
+        let place = if flags & SYN == 0 {
+            Place::at(ISS_CLIENT + 1, ISS_SERVER + 1)
+        } else {
+            Place::at(ISS_CLIENT, 0)
+        };
+        let frame = frames::tcp_at((CLIENT, port), (SERVER, 80), flags, place, b"");
         let seen = self.bench.send(self.hooks.out, &frame);
         (seen.verdict, frames::read(&seen.frame).source.1)
     }
 
+    /// A segment of a server that has sent no data, and has seen the client's FIN before its own.
     fn back(&self, external: u16, flags: u8) -> Verdict {
-        let frame = frames::tcp((SERVER, 80), (GATEWAY, external), flags, b"");
+        let place = if flags & SYN == 0 {
+            let fins = u32::from(flags & FIN != 0);
+            Place::at(ISS_SERVER + 1, ISS_CLIENT + 1 + fins)
+        } else {
+            Place::at(ISS_SERVER, ISS_CLIENT + 1)
+        };
+        let frame = frames::tcp_at((SERVER, 80), (GATEWAY, external), flags, place, b"");
         self.bench.send(self.hooks.inbound, &frame).verdict
     }
 
