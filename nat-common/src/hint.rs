@@ -11,12 +11,12 @@
 use crate::{
     cooldown::{Cooldown, Reason},
     flow::FlowKey,
-    limits::COOLDOWN_MAX_NS,
+    limits::{COOLDOWN_MAX_NS, TUPLES_PER_HINTS},
     port::PortRange,
 };
 
-/// As fine as the data path's clock is on most kernels.
-pub const TICK_NS: u64 = 4_000_000;
+/// About a millisecond: finer than the data path's clock is on most kernels.
+pub const TICK_NS: u64 = 1 << 20;
 
 /// Ports that are looked at together: those of a [`Chunk`].
 pub const CHUNK_PORTS: u32 = 64;
@@ -27,6 +27,14 @@ pub const CHUNKS: u32 = 65_536 / CHUNK_PORTS;
 /// Destinations that share a set: one more in the same set takes the place of the one that was
 /// longest not asked for.
 pub const WAYS: u32 = 8;
+
+/// Sets for an instance with room for so many sessions and resting tuples.
+#[must_use]
+pub const fn sets(sessions: u32, cooling: u32) -> u32 {
+    let tuples = sessions as u64 + cooling as u64;
+    let places = tuples.div_ceil(TUPLES_PER_HINTS as u64);
+    places.div_ceil(WAYS as u64) as u32
+}
 
 /// Memory for a destination: an element of the map of sets is [`WAYS`] of these.
 ///
@@ -88,7 +96,7 @@ pub const WHYS: usize = 1 << WHY_BITS;
 const TICKS_MASK: u64 = (1 << (32 - WHY_BITS)) - 1;
 
 /// How far ahead of a clock another CPU's can be, at the very most: what seems to lie ahead by more
-/// is long past. The numbers come round after 24.8 days: a port that has not been asked for since
+/// is long past. The numbers come round after 6.5 days: a port that has not been asked for since
 /// may then be passed over once more for its time.
 const AHEAD_TICKS: u64 = 1 << 10;
 
@@ -119,7 +127,7 @@ impl Hint {
     #[inline(always)]
     const fn at(ns: u64, why: u32) -> Self {
         // Upwards: a port is never thought to be free before it is.
-        let ticks = ns / TICK_NS + 1;
+        let ticks = ns.div_ceil(TICK_NS);
         Self(((ticks & TICKS_MASK) as u32) << WHY_BITS | why)
     }
 
@@ -302,7 +310,7 @@ pub const fn allowed(range: PortRange, chunk: u32) -> u64 {
     if max < first || min > last {
         return 0;
     }
-    let from = if min > first { min - first } else { 0 };
+    let from = min.saturating_sub(first);
     let to = if max < last { max - first } else { CHUNK_PORTS - 1 };
     (u64::MAX << from) & (u64::MAX >> (CHUNK_PORTS - 1 - to))
 }

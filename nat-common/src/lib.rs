@@ -67,6 +67,8 @@ pod!(
     flow::FlowKey,
     guard::Guard,
     guard::LocalKey,
+    hint::Chunk,
+    hint::Place,
     instance::ConfigChunk,
     instance::ConfigInfo,
     instance::Instance,

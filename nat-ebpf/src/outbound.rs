@@ -13,8 +13,9 @@ use crate::{
     stage::{
         mss,
         open::{self, Before, TRANSLATABLE},
-        parse,
+        parse, port,
         session::{self, Found},
+        socket,
     },
 };
 
@@ -94,8 +95,19 @@ fn by_rule<H: Hook>(
         }
         Err(verdict) => request.untranslatable = *verdict as u8,
     }
-    match Verdict::from_number(open::open()) {
-        Verdict::TranslatedOut => Ok(open::request()?.to),
-        verdict => Err(verdict),
+    for held in [false, true] {
+        open::request()?.held = held;
+        match Verdict::from_number(open::open_session() as u8) {
+            Verdict::TranslatedOut => {}
+            verdict => return Err(verdict),
+        }
+        if !socket::has(hook.context(), &open::request()?.claim) {
+            return match Verdict::from_number(open::publish_session() as u8) {
+                Verdict::TranslatedOut => Ok(open::request()?.to),
+                verdict => Err(verdict),
+            };
+        }
     }
+    port::give_back(open::request()?);
+    Err(Verdict::Contended)
 }

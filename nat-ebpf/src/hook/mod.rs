@@ -2,6 +2,8 @@
 pub mod tc;
 pub mod xdp;
 
+use core::ffi::c_void;
+
 use nat_common::{
     addr::Ipv4,
     flow::{Direction, Protocol},
@@ -45,6 +47,9 @@ pub trait Hook: Frame {
 
     /// Whether this machine itself sends the packet.
     fn own(&self) -> bool;
+
+    /// The program's context, for the kernel's helpers.
+    fn context(&self) -> *mut c_void;
 
     /// How a packet to `destination` leaves. Where the hook has to find that out, it must be by an
     /// interface of role `by`.

@@ -1,6 +1,8 @@
 //! TC: between the stack and the wire. The stack has routed or will route; packets may be
 //! super-frames, and their checksums unfinished or already verified, so fields are changed through
 //! helpers that keep `skb->csum` and `ip_summed` right.
+use core::ffi::c_void;
+
 use aya_ebpf::{
     EbpfContext,
     bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC},
@@ -141,6 +143,11 @@ impl Hook for Tc {
     #[inline(always)]
     fn delivers(&self, packet: &Packet, address: Ipv4) -> bool {
         packet.ttl > 1 || locals::has(locals::ANY_INTERFACE, address)
+    }
+
+    #[inline(always)]
+    fn context(&self) -> *mut c_void {
+        self.ctx.as_ptr()
     }
 
     #[inline(always)]

@@ -1,5 +1,7 @@
 //! XDP: before the stack. Decides the route itself, by the kernel's tables, and redirects; leaves
 //! whatever is unusual to the stack, unmodified.
+use core::ffi::c_void;
+
 use aya_ebpf::{
     EbpfContext,
     bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS},
@@ -115,6 +117,11 @@ impl Hook for Xdp {
     #[inline(always)]
     fn delivers(&self, _packet: &Packet, _address: Ipv4) -> bool {
         true
+    }
+
+    #[inline(always)]
+    fn context(&self) -> *mut c_void {
+        self.ctx.as_ptr()
     }
 
     #[inline(always)]

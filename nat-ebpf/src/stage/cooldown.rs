@@ -14,11 +14,12 @@ use aya_ebpf::{
 use nat_common::{
     cooldown::{Cooldown, Reason, Rested, Resting, Scope},
     flow::{FlowKey, Protocol},
+    hint::Hint,
     session,
     settings::Lifetime,
 };
 
-use super::classify;
+use super::{classify, session::Holder};
 use crate::{
     entry::Entry,
     maps::{COOLDOWN_COUNTERS, COOLING, COOLING_ORDER},
@@ -48,9 +49,7 @@ pub fn rest(
     let closed_ns = closed_ns(outbound, inbound, now_ns).unwrap_or(ended_ns);
     notes.rested.closed_ns = closed_ns;
     notes.resting = Resting::new(closed_ns, reason);
-    // Read back from the map, so that the verifier walks what follows once and not for each reason.
-    // SAFETY: written just now.
-    let reason = unsafe { read_volatile(&raw const notes.resting.reason) };
+    let reason = notes.reason();
     // What is not asked for is not remembered: every DNS query would be.
     if settings.wait_ns(Reason::from_number(reason)) == 0 {
         return;
@@ -86,6 +85,16 @@ pub struct Notes {
 
 #[map]
 static NOTES: PerCpuArray<Notes> = PerCpuArray::with_max_entries(1, 0);
+
+impl Notes {
+    /// Why the tuple rests: a [`Reason`].
+    #[inline(always)]
+    pub fn reason(&self) -> u8 {
+        // SAFETY: a field of a map value. Read back, so that the verifier does not walk what follows
+        // once for each reason.
+        unsafe { read_volatile(&raw const self.resting.reason) }
+    }
+}
 
 /// This CPU's.
 #[inline(always)]
@@ -168,44 +177,54 @@ fn forget(rested: &Rested) -> bool {
     same && COOLING.remove(&rested.tuple).is_ok()
 }
 
-/// Whether a tuple that has just been claimed may be used, and forgets that it rested.
+/// Whether a tuple that has just been claimed rests still: since when. Forgets it if it has rested
+/// long enough.
 #[inline(always)]
-pub fn may_use(tuple: &FlowKey, now_ns: u64) -> bool {
-    let Some(settings) = settings() else { return true };
-    rested(tuple, settings, now_ns)
-        && (settings.scope != Scope::Port as u8
-            || rested(&tuple.toward_everybody(), settings, now_ns))
+pub fn blocker(tuple: &FlowKey, now_ns: u64) -> Option<Hint> {
+    let settings = settings()?;
+    let own = rests(tuple, settings, now_ns);
+    if own.is_some() || settings.scope != Scope::Port as u8 {
+        return own;
+    }
+    rests(&tuple.toward_everybody(), settings, now_ns)
 }
 
 #[inline(always)]
-fn rested(tuple: &FlowKey, settings: &Cooldown, now_ns: u64) -> bool {
+fn rests(tuple: &FlowKey, settings: &Cooldown, now_ns: u64) -> Option<Hint> {
     // SAFETY: two fields that are written together before the element is linked in; one that is
     // recycled at this moment is of a tuple that nobody else may touch.
-    let Some(resting) = (unsafe { COOLING.get(tuple) }) else { return true };
+    let resting = unsafe { COOLING.get(tuple) }?;
     if !resting.over(settings, now_ns) {
-        return false;
+        return Some(Hint::ended(resting.closed_ns, Reason::from_number(resting.reason)));
     }
     let _ = COOLING.remove(tuple);
-    true
+    None
 }
 
-/// Whether the tuple of a session could be used again at once, were it removed: it is over, or it is
-/// closing and has rested long enough, although its late packets would still be translated.
-/// `ended_ns` is when its time was up, if it is.
+/// What the holder of a tuple is to somebody who wants it: one whose session is over may be
+/// removed for it, or who is closing and has rested long enough, although its late packets would
+/// still be translated. `ended_ns` is when its time was up, if it is.
 #[inline(always)]
-pub fn may_take(
+pub fn holder(
     tuple: &FlowKey,
     inbound: Entry,
     outbound: Entry,
     ended_ns: Option<u64>,
     now_ns: u64,
-) -> bool {
-    let Some(settings) = settings() else { return false };
-    let closed_ns = closed_ns(outbound, Some(inbound), now_ns).or(ended_ns);
-    let Some(closed_ns) = closed_ns else { return false };
-    let Some(protocol) = Protocol::from_number(tuple.protocol) else { return false };
+) -> Holder {
+    let Some(closed_ns) = closed_ns(outbound, Some(inbound), now_ns).or(ended_ns) else {
+        return Holder::Live;
+    };
+    let (Some(settings), Some(protocol)) = (settings(), Protocol::from_number(tuple.protocol))
+    else {
+        return Holder::Live;
+    };
     let reason = Reason::of(protocol, outbound.state().connection());
-    settings.reusable(closed_ns, reason, now_ns)
+    if settings.reusable(closed_ns, reason, now_ns) {
+        Holder::Over
+    } else {
+        Holder::Closing(Hint::ended(closed_ns, reason))
+    }
 }
 
 /// Forgets tuples that have rested long enough, oldest first, at most so many; returns how many.

@@ -2,6 +2,7 @@
 pub mod classify;
 pub mod cooldown;
 pub mod guard;
+pub mod hints;
 pub mod icmp;
 pub mod locals;
 pub mod mss;
@@ -9,6 +10,7 @@ pub mod open;
 pub mod parse;
 pub mod port;
 pub mod redirect;
+pub mod search;
 pub mod session;
 pub mod socket;
 pub mod stats;

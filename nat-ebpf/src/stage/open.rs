@@ -14,8 +14,9 @@ use aya_log_ebpf::trace;
 use nat_common::{
     addr::Ipv4,
     flow::{Direction, FlowKey, Protocol},
+    hint::Hint,
     pool::{self, PoolKey, Pooling},
-    port::Candidates,
+    port::{Candidates, PortRange},
     rule::Action,
     session::{Birth, Session},
     settings::Lifetime,
@@ -27,10 +28,11 @@ use nat_common::{
 use crate::{
     entry::Translation,
     hook::Weight,
-    maps::{CHOICES, INBOUND, OUTBOUND, POOLS},
+    maps::{CHOICES, OUTBOUND, POOLS},
     stage::{
         classify::{self, Matched},
-        locals, parse, port,
+        locals, parse,
+        port::{self, Tried},
         session::{self, Found},
         stats,
     },
@@ -61,6 +63,8 @@ pub struct Request {
     pub egress: u32,
     pub weight: Weight,
     pub now_ns: u64,
+    /// Whether a socket of this machine has [`Request::claim`].
+    pub held: bool,
 
     /// The answer.
     pub to: Translation,
@@ -71,10 +75,15 @@ pub struct Request {
     /// The external address, and the ports to try on it.
     pub external: Ipv4,
     pub candidates: Candidates,
+    pub ports: PortRange,
+    pub rule: u32,
+    pub generation: u32,
     /// The external endpoint that is being claimed.
     pub claim: FlowKey,
-    /// Result of the last insertion.
+    /// What became of the last try, the result of its insertion, and why it failed.
+    pub tried: Tried,
     pub result: i32,
+    pub truth: Hint,
     /// The session that holds [`Request::claim`] although its time is up.
     pub occupant: FlowKey,
     pub birth: Birth,
@@ -108,16 +117,37 @@ pub fn request() -> Result<&'static mut Request, Verdict> {
     REQUEST.get_ptr_mut(0).map(|request| unsafe { &mut *request }).ok_or(Verdict::NotConfigured)
 }
 
-/// Answers this CPU's [`Request`]: the number of the packet's verdict, [`Verdict::TranslatedOut`]
-/// for a session in [`Request::to`].
+/// Answers this CPU's [`Request`]: the number of the packet's verdict. With
+/// [`Verdict::TranslatedOut`] an external endpoint is claimed; call [`publish_session`], or if
+/// [`Request::claim`] turns out to be of no use, this again with [`Request::held`] set.
+///
+/// Under a name that the object exports: the verifier judges such a function by itself, once, and not
+/// anew for every way in which it is reached.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn open() -> u8 {
+pub extern "C" fn open_session() -> u32 {
     let verdict = match answer() {
         Ok(()) => Verdict::TranslatedOut,
         Err(verdict) => verdict,
     };
     log(verdict);
-    verdict as u8
+    verdict as u32
+}
+
+/// Publishes the session whose claim [`open_session`] has made: the number of the packet's verdict,
+/// [`Verdict::TranslatedOut`] for a session in [`Request::to`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn publish_session() -> u32 {
+    match request().and_then(publish) {
+        Ok(()) => Verdict::TranslatedOut as u32,
+        Err(verdict) => {
+            if let Ok(request) = request() {
+                stats::count_rule(request.rule, verdict, request.weight);
+            }
+            verdict as u32
+        }
+    }
 }
 
 /// For people who look for the reason of one packet's fate. Off unless the loader sets the level;
@@ -185,16 +215,12 @@ fn untranslated(request: &Request, passed: Verdict) -> Verdict {
     }
 }
 
-/// Makes the session of a packet that a `snat` rule covers: claims an external endpoint, then
-/// publishes. Leaves nothing behind on failure.
+/// Claims an external endpoint for a packet that a `snat` rule covers. Leaves nothing behind on
+/// failure.
 #[inline(always)]
 fn create(matched: &Matched) -> Result<(), Verdict> {
     prepare(request()?, matched)?;
-    match port::claim()? {
-        0 => publish(request()?),
-        EXISTS => Err(Verdict::NoPort),
-        error => Err(refused(error)),
-    }
+    port::claim()
 }
 
 /// Everything up to the claim.
@@ -221,6 +247,9 @@ fn prepare(request: &mut Request, matched: &Matched) -> Result<(), Verdict> {
     }
     // SAFETY: the helper has no precondition.
     request.candidates = Candidates::new(matched.rule.ports, unsafe { bpf_get_prandom_u32() });
+    request.generation = matched.generation;
+    request.rule = rule;
+    request.ports = matched.rule.ports;
     Ok(())
 }
 
@@ -247,8 +276,8 @@ fn publish(request: &mut Request) -> Result<(), Verdict> {
             Ok(())
         }
         Err(error) => {
-            // Nobody knows of the claim yet: no packet has left with it.
-            let _ = INBOUND.remove(&request.claim);
+            // No packet has left with it.
+            port::give_back(request);
             if error == EXISTS { join(request) } else { Err(refused(error)) }
         }
     }
@@ -257,7 +286,7 @@ fn publish(request: &mut Request) -> Result<(), Verdict> {
 /// Why the kernel would not insert an entry: there is no room (`-E2BIG`, `-ENOMEM`), or its bucket
 /// is busy.
 #[inline(always)]
-fn refused(error: i32) -> Verdict {
+pub fn refused(error: i32) -> Verdict {
     match error {
         -7 | -12 => Verdict::TableFull,
         _ => Verdict::Contended,

@@ -2,48 +2,93 @@
 use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_loop};
-use nat_common::{limits::PORT_TRIES_MAX, session::Session, verdict::Verdict};
+use nat_common::{
+    addr::Port,
+    flow::Direction,
+    hint::{self, Hint, TICK_NS},
+    limits::{CLAIM_ROUNDS_MAX, PORT_TRIES_MAX},
+    session::Session,
+    verdict::Verdict,
+};
 
 use crate::{
+    entry::Entry,
     maps::INBOUND,
     stage::{
-        cooldown,
-        open::{EXISTS, Request, request},
-        session,
+        cooldown, hints,
+        open::{self, EXISTS, Request, request},
+        search::{self, Outcome},
+        session::{self, Holder},
     },
 };
 
-/// Claims an external endpoint for this CPU's [`Request`], by its candidates. Returns the result
-/// of the last insertion: 0 with the inbound key in [`Request::claim`], or an error number.
+/// What became of a try.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Tried {
+    Claimed,
+    /// [`Request::occupant`] holds the port and can be taken away.
+    InTheWay,
+    /// The kernel would not insert: [`Request::result`].
+    Refused,
+    /// The port is not free; [`truth`] says why.
+    Not,
+}
+
+/// Claims an external endpoint for this CPU's [`Request`]: afterwards its inbound key is in
+/// [`Request::claim`].
 ///
 /// The claim is the insertion itself, refused by the kernel if the tuple is there already, so two
-/// CPUs cannot both succeed.
+/// CPUs cannot both succeed. A destination that few ports are used toward gets a random one. Where
+/// that fails, the gateway begins to remember what is free toward it: see [`search`].
 #[inline(always)]
-pub fn claim() -> Result<i32, Verdict> {
-    request()?.result = EXISTS;
+pub fn claim() -> Result<(), Verdict> {
+    let Request { key, external, now_ns, held, .. } = *request()?;
+    if held {
+        give_back(request()?);
+    }
+    let destination = hint::destination(&key.translated(external, Port::NONE));
+    let at = match hints::find(destination) {
+        Some(at) => at,
+        None => {
+            if by_chance()? {
+                return Ok(());
+            }
+            hints::assign(destination, now_ns / TICK_NS);
+            hints::find(destination).ok_or(Verdict::Contended)?
+        }
+    };
+    let Request { generation, rule, ports, claim, .. } = *request()?;
+    if held {
+        at.held(claim.local_port, now_ns);
+    }
+    if !search::begin(at, generation, rule, ports, now_ns)? {
+        return Err(Verdict::NoPort);
+    }
+    for _ in 0..CLAIM_ROUNDS_MAX {
+        match search::go_on() {
+            Outcome::Claimed => return Ok(()),
+            Outcome::InTheWay => session::take(&request()?.occupant, now_ns),
+            Outcome::Refused => return Err(open::refused(request()?.result)),
+            Outcome::Full | Outcome::Going => return Err(Verdict::NoPort),
+        }
+    }
+    Err(Verdict::Contended)
+}
+
+/// Claims a random port. Returns whether one of a few was free.
+#[inline(always)]
+fn by_chance() -> Result<bool, Verdict> {
+    request()?.tried = Tried::Not;
     let body = try_next_port as unsafe extern "C" fn(u32, *mut c_void) -> i64;
     // A loop of the kernel's, because the verifier follows a loop of ours once for every turn.
     // SAFETY: the callback has the signature that the helper expects and takes no context.
     unsafe { bpf_loop(PORT_TRIES_MAX, body as *mut c_void, ptr::null_mut(), 0) };
-    let request = request()?;
-    if request.result == IN_THE_WAY {
-        // A dead controller sweeps no more; its ended sessions shall cost no ports.
-        session::take(&request.occupant, request.now_ns);
-        request.result = insert(request);
-        if request.result == 0 && !rested(request) {
-            request.result = EXISTS;
-        }
+    match request()?.tried {
+        Tried::Refused => Err(open::refused(request()?.result)),
+        tried => Ok(tried == Tried::Claimed),
     }
-    Ok(request.result)
 }
-
-/// What [`try_next_port`] returns to be called again, or not.
-const AGAIN: i64 = 0;
-const ENOUGH: i64 = 1;
-
-/// [`Request::result`] when [`Request::claim`] is held by the session [`Request::occupant`], whose
-/// time is up.
-const IN_THE_WAY: i32 = 1;
 
 /// # Safety
 ///
@@ -52,40 +97,73 @@ unsafe extern "C" fn try_next_port(_turn: u32, _context: *mut c_void) -> i64 {
     let Ok(request) = request() else {
         return ENOUGH;
     };
-    let Request { key, external, now_ns, .. } = *request;
-    request.claim = key.translated(external, request.candidates.next_port());
-    let inside = (key.local, key.local_port);
-    request.entry = Session::new(&request.claim, inside, &request.birth, now_ns);
-    request.result = insert(request);
-    if request.result == 0 && !rested(request) {
-        request.result = EXISTS;
-        return AGAIN;
+    let port = request.candidates.next_port();
+    request.tried = attempt(port);
+    match request.tried {
+        Tried::Claimed | Tried::Refused => ENOUGH,
+        // A port of another's whose time is over is found by the search.
+        Tried::InTheWay | Tried::Not => AGAIN,
     }
-    if request.result != EXISTS {
-        return ENOUGH;
-    }
-    let Some(occupant) = session::to_be_taken(&request.claim, now_ns) else {
-        return AGAIN;
-    };
-    request.occupant = occupant;
-    request.result = IN_THE_WAY;
-    ENOUGH
 }
 
-/// Whether the tuple that was claimed just now may be used; gives it up if not.
-#[inline(always)]
-fn rested(request: &Request) -> bool {
-    let rested = cooldown::may_use(&request.claim, request.now_ns);
-    if !rested {
-        let _ = INBOUND.remove(&request.claim);
-    }
-    rested
-}
+/// What [`try_next_port`] returns to be called again, or not.
+const AGAIN: i64 = 0;
+const ENOUGH: i64 = 1;
 
-#[inline(always)]
-fn insert(request: &Request) -> i32 {
-    match INBOUND.insert(&request.claim, &request.entry, BPF_NOEXIST as u64) {
+/// Tries to claim a port for this CPU's request.
+#[inline(never)]
+pub fn attempt(port: Port) -> Tried {
+    let Ok(request) = request() else { return Tried::Refused };
+    request.claim = request.key.translated(request.external, port);
+    let inside = (request.key.local, request.key.local_port);
+    request.entry = Session::new(&request.claim, inside, &request.birth, request.now_ns);
+    request.result = match INBOUND.insert(&request.claim, &request.entry, BPF_NOEXIST as u64) {
         Ok(()) => 0,
         Err(error) => error,
+    };
+    match request.result {
+        0 => match cooldown::blocker(&request.claim, request.now_ns) {
+            None => Tried::Claimed,
+            Some(truth) => {
+                let _ = INBOUND.remove(&request.claim);
+                request.truth = truth;
+                Tried::Not
+            }
+        },
+        EXISTS => match session::holder(&request.claim, &mut request.occupant, request.now_ns) {
+            Holder::Over => Tried::InTheWay,
+            Holder::Closing(truth) => {
+                request.truth = truth;
+                Tried::Not
+            }
+            Holder::Live => {
+                request.truth = Hint::TAKEN;
+                Tried::Not
+            }
+            Holder::Gone => {
+                request.truth = Hint::UNKNOWN;
+                Tried::Not
+            }
+        },
+        _ => Tried::Refused,
     }
+}
+
+/// Why the last try failed.
+#[inline(always)]
+pub fn truth() -> Hint {
+    request().map_or(Hint::UNKNOWN, |request| request.truth)
+}
+
+/// Whether anybody has what was claimed last.
+#[inline(always)]
+pub fn is_claimed() -> bool {
+    request().is_ok_and(|request| Entry::find(Direction::Inbound, &request.claim).is_some())
+}
+
+/// Gives a claim back that nobody knows of yet.
+#[inline(always)]
+pub fn give_back(request: &Request) {
+    let _ = INBOUND.remove(&request.claim);
+    hints::forget(&request.claim);
 }

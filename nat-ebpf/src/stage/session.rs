@@ -1,6 +1,8 @@
 //! Key → session: found, kept alive, ended. [`super::open`] makes them.
 use nat_common::{
-    flow::{Direction, FlowKey},
+    cooldown::Reason,
+    flow::{Direction, FlowKey, Protocol},
+    hint::Hint,
     session::{self, DELETED},
     settings::Lifetime,
     tcp::{self, window},
@@ -14,7 +16,7 @@ use crate::{
     stage::{
         classify,
         cooldown::{self, Notes},
-        parse, stats,
+        hints, parse, stats,
     },
 };
 
@@ -200,11 +202,22 @@ fn tcp_event(own: Entry, outbound: bool, other_key: &FlowKey, now_ns: u64) -> bo
         if out.move_state(before, after) {
             if after.lifetime() as u8 != before.lifetime() as u8 {
                 settle(out, inbound, now_ns);
+                closing(out, other_key, now_ns);
             }
             break;
         }
     }
     true
+}
+
+/// The tuple of a connection that is over but for late packets can be had before its session ends.
+#[inline(always)]
+fn closing(out: Entry, key: &FlowKey, now_ns: u64) {
+    if matches!(out.lifetime(), Lifetime::TcpClosing) {
+        let to = out.translation();
+        let reason = Reason::of(Protocol::Tcp, out.state().connection());
+        hints::ended(&key.translated(to.address, to.port), now_ns, reason as u8, now_ns);
+    }
 }
 
 /// Makes both entries follow the state that is in the outbound one: another CPU may be at it, too,
@@ -229,24 +242,35 @@ fn refresh_settled(entry: Entry, now_ns: u64) {
     refresh(entry, now_ns);
 }
 
-/// Whether the session that holds an inbound key can be removed to use its tuple at once; its
-/// outbound key if so.
+/// Who holds an inbound key.
+pub enum Holder {
+    /// Nobody, by now.
+    Gone,
+    Live,
+    /// A connection that is over but for late packets, and rests.
+    Closing(Hint),
+    /// A session that can be removed to use its tuple at once.
+    Over,
+}
+
+/// Finds the session that holds an inbound key; its outbound key is written to `key`.
 #[inline(always)]
-pub fn to_be_taken(claim: &FlowKey, now_ns: u64) -> Option<FlowKey> {
-    let inbound = Entry::find(Direction::Inbound, claim)?;
+pub fn holder(claim: &FlowKey, key: &mut FlowKey, now_ns: u64) -> Holder {
+    let Some(inbound) = Entry::find(Direction::Inbound, claim) else { return Holder::Gone };
     let to = inbound.translation();
     let inbound_ns = inbound.deadline_ns();
     if !inbound.belongs_to(claim) {
-        return None;
+        return Holder::Gone;
     }
-    let key = claim.translated(to.address, to.port);
-    let outbound = Entry::find(Direction::Outbound, &key)?;
+    *key = claim.translated(to.address, to.port);
+    // Being made: whoever fails to gives the claim back.
+    let Some(outbound) = Entry::find(Direction::Outbound, key) else { return Holder::Live };
     let latest_ns = inbound_ns.max(outbound.deadline_ns());
     let ended_ns = (!session::live(latest_ns, now_ns)).then_some(latest_ns);
-    cooldown::may_take(claim, inbound, outbound, ended_ns, now_ns).then_some(key)
+    cooldown::holder(claim, inbound, outbound, ended_ns, now_ns)
 }
 
-/// Removes what [`to_be_taken`] has found.
+/// Removes what [`holder`] has found to be over.
 #[inline(always)]
 pub fn take(key: &FlowKey, now_ns: u64) {
     if end(key, now_ns) {
@@ -326,5 +350,6 @@ fn remove(
     cooldown::rest(notes, outbound, inbound, ended_ns, now_ns);
     // The claim goes first: while the outbound entry stands, nobody else removes this key.
     let _ = INBOUND.remove(&notes.rested.tuple);
+    hints::ended(&notes.rested.tuple, notes.rested.closed_ns, notes.reason(), now_ns);
     let _ = OUTBOUND.remove(key);
 }

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use nat_common::{
     addr::{Ipv4, Port},
     external::ExternalKey,
-    flow::Protocol,
+    flow::{FlowKey, Protocol},
     packet::{Packet, Transport},
 };
 
@@ -26,6 +26,19 @@ pub fn unclaimed(ctx: *mut c_void, packet: &Packet) -> bool {
     };
     translated(packet.destination, protocol, to)
         && !held(ctx, protocol, (packet.source, from), (packet.destination, to))
+}
+
+/// Whether a socket of this machine has the external endpoint of a claim: it would lose its packets
+/// to the session, or get those of the session (RFC 6056 section 3.1, CVE-2021-3773).
+#[inline(always)]
+pub fn has(ctx: *mut c_void, claim: &FlowKey) -> bool {
+    match Protocol::from_number(claim.protocol) {
+        Some(protocol @ (Protocol::Tcp | Protocol::Udp)) => {
+            let remote = (claim.remote, claim.remote_port);
+            held(ctx, protocol, remote, (claim.local, claim.local_port))
+        }
+        _ => false,
+    }
 }
 
 /// Whether some rule may use a port of an address.

@@ -8,6 +8,7 @@ use nat_common::{
     external::{ExternalKey, ExternalPorts},
     flow::FlowKey,
     guard::{Guard, LocalKey},
+    hint::{self, CHUNKS, Chunk, Place, WAYS},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
     limits::{
         CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, GUARDS_MAX, INTERFACES_MAX,
@@ -31,11 +32,14 @@ pub const SESSION_MAPS: [&str; 2] = ["OUTBOUND", "INBOUND"];
 pub const COOLING_MAPS: [&str; 2] = ["COOLING", "COOLING_ORDER"];
 
 /// All pinned maps.
-pub const PINNED_MAPS: [&str; 23] = [
+pub const PINNED_MAPS: [&str; 26] = [
     "OUTBOUND",
     "INBOUND",
     "COOLING",
     "COOLING_ORDER",
+    "HINT_SETS",
+    "HINT_PLACES",
+    "HINT_CHUNKS",
     "COOLDOWN_COUNTERS",
     "CONTROL",
     "SETTINGS",
@@ -64,12 +68,22 @@ pub struct Sizes {
     pub cooling: u32,
 }
 
+impl Sizes {
+    /// Sets of the maps of hints that go with these.
+    pub fn hint_sets(self) -> u32 {
+        hint::sets(self.sessions, self.cooling)
+    }
+}
+
 /// The maps of an attached instance.
 pub struct Maps {
     pub outbound: BatchMap<FlowKey, Session>,
     pub inbound: BatchMap<FlowKey, Session>,
     pub cooling: BatchMap<FlowKey, Resting>,
     pub cooling_order: Queue<MapData, Rested>,
+    pub hint_sets: Array<MapData, [u64; WAYS as usize]>,
+    pub hint_places: Array<MapData, Place>,
+    pub hint_chunks: Array<MapData, Chunk>,
     pub cooldown_counters: PerCpuArray<MapData, CooldownCounters>,
     pub control: Array<MapData, Control>,
     pub settings: Array<MapData, Settings>,
@@ -118,6 +132,9 @@ impl Maps {
             inbound: batch(pins, "INBOUND", sizes.sessions)?,
             cooling: batch(pins, "COOLING", sizes.cooling)?,
             cooling_order: open(pins, "COOLING_ORDER", sizes.cooling)?,
+            hint_sets: array(pins, "HINT_SETS", sizes.hint_sets())?,
+            hint_places: array(pins, "HINT_PLACES", sizes.hint_sets() * WAYS)?,
+            hint_chunks: array(pins, "HINT_CHUNKS", sizes.hint_sets() * WAYS * CHUNKS)?,
             cooldown_counters: open(pins, "COOLDOWN_COUNTERS", 1)?,
             control: array(pins, "CONTROL", 1)?,
             settings: array(pins, "SETTINGS", SLOTS)?,
