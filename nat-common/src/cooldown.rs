@@ -169,6 +169,13 @@ impl Resting {
         Self { closed_ns, reason: reason as u8, zero: [0; 7] }
     }
 
+    /// How much longer the tuple rests; 0 when it may be used again.
+    #[inline(always)]
+    #[must_use]
+    pub const fn remaining_ns(&self, settings: &Cooldown, now_ns: u64) -> u64 {
+        settings.remaining_ns(self.closed_ns, Reason::from_number(self.reason), now_ns)
+    }
+
     /// Whether the tuple may be used again.
     #[inline(always)]
     #[must_use]

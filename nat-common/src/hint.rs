@@ -3,17 +3,14 @@
 //!
 //! A destination is a remote endpoint as seen from one external address ([`destination`]). What
 //! stands here are hints: whether a port is free is decided by the claim itself, and by what rests.
-//! A hint may call a taken port free, at the price of a try; it must not call a free one taken for
-//! longer than a moment, or the port would be lost. So a hint that a port is taken is written
-//! before anything can end its session, and one that it has ended after the claim is gone.
+//! A hint may call a taken port free, at the price of a try; it must not call a free one taken, or
+//! the port would be lost. So a hint that a port is taken is written before anything can end its
+//! session, and one that it has ended after the claim is gone. Besides, a hint that a port is taken
+//! holds no longer than the session's deadline, as it was when the hint was written: then the port
+//! is tried again, whether or not somebody has told of the session's end.
 //!
 //! Times are ticks of [`TICK_NS`], by the data path's clock.
-use crate::{
-    cooldown::{Cooldown, Reason},
-    flow::FlowKey,
-    limits::{COOLDOWN_MAX_NS, TUPLES_PER_HINTS},
-    port::PortRange,
-};
+use crate::{flow::FlowKey, limits::TUPLES_PER_HINTS, port::PortRange};
 
 /// About a millisecond: finer than the data path's clock is on most kernels.
 pub const TICK_NS: u64 = 1 << 20;
@@ -57,6 +54,13 @@ impl Owner {
         self.0 != 0 && (self.0 ^ destination) & !TERM_MASK == 0
     }
 
+    /// What its hints are marked with: they hold for one table of settings.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mark(self, generation: u32) -> u64 {
+        self.0 ^ (generation as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
     /// The next owner of the place.
     #[inline(always)]
     #[must_use]
@@ -81,121 +85,87 @@ pub const fn destination(claim: &FlowKey) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// What is known of one port.
+/// What is known of one port: the tick from which on it is worth a try, modulo 2^32. That is 52 days:
+/// a port that has not been tried for 26 of them may be passed over for as long once more.
+///
+/// For a session that lives, that is its deadline when the hint was written; for one that has ended,
+/// the end of its rest.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hint(pub u32);
 
-/// Why a port is not free, in the lower bits of a hint: a [`Reason`] and one, or this.
-const HELD: u32 = 5;
-const WHY_BITS: u32 = 3;
+/// Nothing is put off for longer: 12 days.
+const FURTHEST_TICKS: u64 = 1 << 30;
 
-/// How many there can be.
-pub const WHYS: usize = 1 << WHY_BITS;
-
-const TICKS_MASK: u64 = (1 << (32 - WHY_BITS)) - 1;
-
-/// How far ahead of a clock another CPU's can be, at the very most: what seems to lie ahead by more
-/// is long past. The numbers come round after 6.5 days: a port that has not been asked for since
-/// may then be passed over once more for its time.
-const AHEAD_TICKS: u64 = 1 << 10;
-
-/// How long a port rests that a socket of this machine has, until it is looked at again.
-const HELD_TICKS: u32 = (1_000_000_000 / TICK_NS) as u32;
+/// How long a port is left alone that a socket of this machine has.
+const HELD_NS: u64 = 1_000_000_000;
 
 impl Hint {
     /// Nothing is known: worth a try.
     pub const UNKNOWN: Self = Self(0);
 
-    /// A session has the port.
-    pub const TAKEN: Self = Self(u32::MAX);
-
-    /// The port's last session has ended.
+    /// A session has the port, until its deadline at least.
     #[inline(always)]
     #[must_use]
-    pub const fn ended(closed_ns: u64, reason: Reason) -> Self {
-        Self::at(closed_ns, reason as u32 + 1)
+    pub const fn taken(deadline_ns: u64, now_ns: u64) -> Self {
+        Self::after(deadline_ns.saturating_sub(now_ns), now_ns)
+    }
+
+    /// The port's last session has ended; its tuple rests for so long.
+    #[inline(always)]
+    #[must_use]
+    pub const fn rests(remaining_ns: u64, now_ns: u64) -> Self {
+        Self::after(remaining_ns, now_ns)
     }
 
     /// A socket of this machine has the port.
     #[inline(always)]
     #[must_use]
     pub const fn held(now_ns: u64) -> Self {
-        Self::at(now_ns, HELD)
+        Self::after(HELD_NS, now_ns)
     }
 
     #[inline(always)]
-    const fn at(ns: u64, why: u32) -> Self {
+    const fn after(ns: u64, now_ns: u64) -> Self {
+        if ns == 0 {
+            return Self::at(now_ns / TICK_NS);
+        }
         // Upwards: a port is never thought to be free before it is.
-        let ticks = ns.div_ceil(TICK_NS);
-        Self(((ticks & TICKS_MASK) as u32) << WHY_BITS | why)
+        let tick = (now_ns + ns).div_ceil(TICK_NS);
+        let furthest = now_ns / TICK_NS + FURTHEST_TICKS;
+        Self::at(if tick < furthest { tick } else { furthest })
     }
 
-    /// Where this port stands among all: less is better. Nothing for a taken one.
+    #[inline(always)]
+    const fn at(tick: u64) -> Self {
+        let tick = tick as u32;
+        Self(if tick == Self::UNKNOWN.0 { 1 } else { tick })
+    }
+
+    /// Where this port stands among all: less is better. Without a branch: the verifier would walk
+    /// every way through the 64 ports of a chunk.
     #[inline(always)]
     #[must_use]
-    pub const fn rank(self, waits: &Waits, now: u64) -> Option<Rank> {
-        if self.0 == Self::TAKEN.0 {
-            return None;
-        }
-        if self.0 == Self::UNKNOWN.0 {
-            return Some(Rank(0));
-        }
-        let elapsed = now.wrapping_sub((self.0 >> WHY_BITS) as u64) & TICKS_MASK;
-        let ahead = TICKS_MASK + 1 - elapsed;
-        let (elapsed, ahead) = if ahead <= AHEAD_TICKS { (0, ahead) } else { (elapsed, 0) };
-        let wait = waits.0[self.0 as usize % WHYS] as u64;
-        let left = if wait == 0 { 0 } else { (wait + ahead).saturating_sub(elapsed) };
-        Some(Rank(left << LEFT_SHIFT | (TICKS_MASK - elapsed) << AGE_SHIFT))
+    pub const fn rank(self, now: u64) -> Rank {
+        // All ones, or zero of an unknown port.
+        let known = ((self.0 | self.0.wrapping_neg()) as i32 >> 31) as u32;
+        let since = self.0.wrapping_sub(now as u32).wrapping_add(NOW);
+        Rank(((since & known) as u64) << INDEX_BITS)
     }
 }
 
-/// How many ticks a port rests, by what its hint says. Of nothing: none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Waits(pub [u32; WHYS]);
-
-const _: () = assert!(COOLDOWN_MAX_NS / TICK_NS < 1 << (64 - LEFT_SHIFT));
-
-impl Waits {
-    #[inline(always)]
-    #[must_use]
-    pub const fn new(cooldown: &Cooldown) -> Self {
-        let mut waits = [0; WHYS];
-        waits[Reason::Fin as usize + 1] = ticks(cooldown.wait_ns(Reason::Fin));
-        waits[Reason::Rst as usize + 1] = ticks(cooldown.wait_ns(Reason::Rst));
-        waits[Reason::HalfOpen as usize + 1] = ticks(cooldown.wait_ns(Reason::HalfOpen));
-        waits[Reason::UdpIcmp as usize + 1] = ticks(cooldown.wait_ns(Reason::UdpIcmp));
-        waits[HELD as usize] = HELD_TICKS;
-        Self(waits)
-    }
-
-    /// When a port of this hint is free: a tick.
-    #[inline(always)]
-    #[must_use]
-    pub const fn release(&self, hint: Hint, now: u64) -> u64 {
-        match hint.rank(self, now) {
-            Some(rank) => now + rank.left(),
-            None => NEVER,
-        }
-    }
-}
-
-const fn ticks(ns: u64) -> u32 {
-    let bounded = if ns < COOLDOWN_MAX_NS { ns } else { COOLDOWN_MAX_NS };
-    bounded.div_ceil(TICK_NS) as u32
-}
-
-/// How good a port is: first what is free sooner, then what has been free for longer. The lowest
-/// bits are the port's own.
+/// How good a port is: what is free sooner, or has been free for longer, goes first; what is not
+/// known goes before all. The lowest bits are the port's own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Rank(pub u64);
 
-const AGE_SHIFT: u32 = 6;
-const LEFT_SHIFT: u32 = AGE_SHIFT + (32 - WHY_BITS);
+const INDEX_BITS: u32 = 6;
+/// The upper bits of a port that is free since this very tick.
+const NOW: u32 = 1 << 31;
 
 impl Rank {
     /// Worse than any port.
-    pub const NONE: Self = Self(u64::MAX);
+    pub const NONE: Self = Self(i64::MAX as u64);
 
     /// The rank of the port at `index` of a chunk. Equal ones are told apart by `turn`, so that
     /// nobody knows which is taken first.
@@ -205,6 +175,20 @@ impl Rank {
         Self(self.0 | ((index ^ turn) % CHUNK_PORTS) as u64)
     }
 
+    /// The same if the port is one of those that may be used, else worse than any that is.
+    #[inline(always)]
+    #[must_use]
+    pub const fn if_allowed(self, allowed: u64, index: u32) -> Self {
+        Self(self.0 | (!allowed >> index & 1) << 62)
+    }
+
+    /// Whether there was no port at all.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        self.0 >> 62 != 0
+    }
+
     /// The index again.
     #[inline(always)]
     #[must_use]
@@ -212,11 +196,11 @@ impl Rank {
         (self.0 as u32 ^ turn) % CHUNK_PORTS
     }
 
-    /// Ticks until the port is free.
+    /// Ticks until the port is worth a try.
     #[inline(always)]
     #[must_use]
     pub const fn left(self) -> u64 {
-        self.0 >> LEFT_SHIFT
+        (self.0 >> INDEX_BITS).saturating_sub(NOW as u64)
     }
 }
 
@@ -283,8 +267,8 @@ pub const fn stamp(generation: u32, rule: u32, owner: Owner) -> u64 {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Chunk {
-    /// Whose they are; anybody else's say nothing.
-    pub owner: Owner,
+    /// Whose they are, by [`Owner::mark`]; anybody else's say nothing.
+    pub mark: u64,
     pub hints: [Hint; CHUNK_PORTS as usize],
 }
 

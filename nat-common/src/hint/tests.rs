@@ -6,52 +6,40 @@ use crate::{
     flow::Protocol,
 };
 
-const MS: u64 = 1_000_000;
-
-fn cooldown(wait_ms: u64) -> Cooldown {
-    Cooldown {
-        wait_ns: [wait_ms * MS; Reason::COUNT],
-        enabled: 1,
-        scope: 0,
-        pressure_reuse: 0,
-        zero: [0; 5],
-    }
-}
-
-fn now(ns: u64) -> u64 {
-    ns / TICK_NS
+fn left(hint: Hint, ns: u64) -> u64 {
+    hint.rank(ns / TICK_NS).left()
 }
 
 proptest! {
     #[test]
     fn a_port_is_never_thought_free_early_and_at_most_two_ticks_late(
-        closed_ns in 0..u64::MAX / 4,
-        wait_ms in 0_u64..=100_000_000,
-        reason in 0..Reason::COUNT as u8,
+        now_ns in 0..u64::MAX / 4, ns in 1..1_u64 << 49, later in 0..1_u64 << 49,
     ) {
-        let (cooldown, reason) = (cooldown(wait_ms), Reason::from_number(reason));
-        let waits = Waits::new(&cooldown);
-        let hint = Hint::ended(closed_ns, reason);
-        let free_ns = closed_ns + wait_ms * MS;
-        let left = |ns| hint.rank(&waits, now(ns)).map(Rank::left);
-        if wait_ms > 0 {
-            prop_assert_ne!(left(free_ns - 1), Some(0));
+        for hint in [Hint::taken(now_ns + ns, now_ns), Hint::rests(ns, now_ns)] {
+            if later < ns {
+                prop_assert_ne!(left(hint, now_ns + later), 0);
+            } else if later >= ns + 2 * TICK_NS {
+                prop_assert_eq!(left(hint, now_ns + later), 0);
+            }
         }
-        prop_assert_eq!(left(free_ns + 2 * TICK_NS), Some(0));
-        let release = waits.release(hint, now(closed_ns));
-        prop_assert!(release * TICK_NS >= free_ns && release * TICK_NS <= free_ns + 2 * TICK_NS);
+    }
+
+    #[test]
+    fn what_is_further_ahead_than_can_be_told_is_tried_again_in_between(
+        now_ns in 0..u64::MAX / 4, deadline_ns: u64,
+    ) {
+        let hint = Hint::taken(deadline_ns, now_ns);
+        prop_assert_eq!(left(hint, now_ns + (FURTHEST_TICKS + 1) * TICK_NS), 0);
     }
 
     #[test]
     fn what_has_been_free_for_longer_goes_first(
-        a_ns in 0..1_u64 << 50, b_ns in 0..1_u64 << 50, turn: u32, i in 0..64_u32, j in 0..64_u32,
+        a in 1..1_u64 << 30, b in 1..1_u64 << 30, turn: u32, i in 0..64_u32, j in 0..64_u32,
     ) {
-        let waits = Waits::new(&cooldown(0));
-        let now = now(1 << 50) + 4;
-        let rank = |ns| Hint::ended(ns, Reason::Fin).rank(&waits, now).unwrap();
-        prop_assume!(a_ns / TICK_NS < b_ns / TICK_NS);
-        prop_assert!(rank(a_ns).of(i, turn) < rank(b_ns).of(j, turn));
-        prop_assert_eq!(rank(a_ns).of(i, turn).index(turn), i);
+        prop_assume!(a < b);
+        let rank = |tick: u64| Hint::rests(0, tick * TICK_NS).rank(1 << 30);
+        prop_assert!(rank(a).of(i, turn) < rank(b).of(j, turn));
+        prop_assert_eq!(rank(a).of(i, turn).index(turn), i);
     }
 
     #[test]
@@ -79,39 +67,24 @@ proptest! {
 }
 
 #[test]
-fn a_taken_port_is_never_free_and_an_unknown_one_goes_first() {
-    let waits = Waits::new(&cooldown(240_000));
-    assert_eq!(Hint::TAKEN.rank(&waits, 77), None);
-    assert_eq!(waits.release(Hint::TAKEN, 77), NEVER);
-    let unknown = Hint::UNKNOWN.rank(&waits, 77).unwrap();
-    assert_eq!(unknown.left(), 0);
-    let long_ago = Hint::ended(0, Reason::Fin).rank(&waits, 1_000_000).unwrap();
-    assert!(unknown.of(63, 0) < long_ago.of(0, 0));
+fn one_that_is_not_known_goes_first() {
+    let long_ago = Hint::rests(0, 0).rank(1_000_000);
+    assert_eq!(long_ago.left(), 0);
+    assert!(Hint::UNKNOWN.rank(1_000_000).of(63, 0) < long_ago.of(0, 0));
+    assert_ne!(Hint::rests(0, (1 << 32) * TICK_NS), Hint::UNKNOWN);
 }
 
 #[test]
-fn a_held_port_is_looked_at_again_after_a_second_whatever_the_cooldown() {
-    let waits = Waits::new(&cooldown(0));
-    let hint = Hint::held(0);
-    assert_ne!(hint.rank(&waits, now(999 * MS)).unwrap().left(), 0);
-    assert_eq!(hint.rank(&waits, now(1008 * MS)).unwrap().left(), 0);
-}
-
-#[test]
-fn a_clock_a_little_behind_sees_no_port_as_free() {
-    let waits = Waits::new(&cooldown(1000));
-    let hint = Hint::ended(1 << 40, Reason::Rst);
-    assert_ne!(hint.rank(&waits, now((1 << 40) - 50 * MS)).unwrap().left(), 0);
-}
-
-#[test]
-fn no_hint_of_an_end_is_that_of_another_kind() {
-    for reason in (0..Reason::COUNT as u8).map(Reason::from_number) {
-        for ticks in [0, 1, TICKS_MASK - 1, TICKS_MASK] {
-            let hint = Hint::ended(ticks * TICK_NS, reason);
-            assert!(hint != Hint::UNKNOWN && hint != Hint::TAKEN, "{hint:?}");
-        }
+fn without_a_rest_a_port_is_free_at_once() {
+    for ns in [0, 1, TICK_NS - 1, TICK_NS, 77 * TICK_NS + 5] {
+        assert!(ns < TICK_NS || left(Hint::rests(0, ns), ns) == 0, "{ns}");
     }
+}
+
+#[test]
+fn a_held_port_is_looked_at_again_after_a_second() {
+    assert_ne!(left(Hint::held(0), 999_000_000), 0);
+    assert_eq!(left(Hint::held(0), 1_000_000_000 + 2 * TICK_NS), 0);
 }
 
 #[test]
@@ -124,6 +97,7 @@ fn a_place_changes_hands() {
     let third = second.next(a);
     assert!(third.is(a) && third != first, "what the first knew is not known");
     assert_ne!(Owner(a | TERM_MASK).next(0), Owner::NOBODY);
+    assert_ne!(first.mark(1), first.mark(2));
     assert_ne!(stamp(1, 2, first), stamp(1, 2, third));
     assert_ne!(stamp(1, 2, first), stamp(2, 2, first));
     assert_ne!(stamp(1, 2, first), stamp(1, 3, first));

@@ -195,7 +195,7 @@ fn rests(tuple: &FlowKey, settings: &Cooldown, now_ns: u64) -> Option<Hint> {
     // recycled at this moment is of a tuple that nobody else may touch.
     let resting = unsafe { COOLING.get(tuple) }?;
     if !resting.over(settings, now_ns) {
-        return Some(Hint::ended(resting.closed_ns, Reason::from_number(resting.reason)));
+        return Some(Hint::rests(resting.remaining_ns(settings, now_ns), now_ns));
     }
     let _ = COOLING.remove(tuple);
     None
@@ -203,27 +203,26 @@ fn rests(tuple: &FlowKey, settings: &Cooldown, now_ns: u64) -> Option<Hint> {
 
 /// What the holder of a tuple is to somebody who wants it: one whose session is over may be
 /// removed for it, or who is closing and has rested long enough, although its late packets would
-/// still be translated. `ended_ns` is when its time was up, if it is.
+/// still be translated. `latest_ns` is the later of its deadlines.
 #[inline(always)]
 pub fn holder(
     tuple: &FlowKey,
     inbound: Entry,
     outbound: Entry,
-    ended_ns: Option<u64>,
+    latest_ns: u64,
     now_ns: u64,
 ) -> Holder {
-    let Some(closed_ns) = closed_ns(outbound, Some(inbound), now_ns).or(ended_ns) else {
-        return Holder::Live;
-    };
-    let (Some(settings), Some(protocol)) = (settings(), Protocol::from_number(tuple.protocol))
+    let ended_ns = (!session::live(latest_ns, now_ns)).then_some(latest_ns);
+    let closed_ns = closed_ns(outbound, Some(inbound), now_ns).or(ended_ns);
+    let (Some(closed_ns), Some(settings), Some(protocol)) =
+        (closed_ns, settings(), Protocol::from_number(tuple.protocol))
     else {
-        return Holder::Live;
+        return Holder::There(Hint::taken(latest_ns, now_ns));
     };
     let reason = Reason::of(protocol, outbound.state().connection());
-    if settings.reusable(closed_ns, reason, now_ns) {
-        Holder::Over
-    } else {
-        Holder::Closing(Hint::ended(closed_ns, reason))
+    match settings.remaining_ns(closed_ns, reason, now_ns) {
+        0 => Holder::Over,
+        left_ns => Holder::There(Hint::rests(left_ns, now_ns)),
     }
 }
 

@@ -6,7 +6,6 @@ use core::ptr::{read_volatile, write_volatile};
 
 use nat_common::{
     addr::Port,
-    cooldown::Reason,
     flow::FlowKey,
     hint::{self, CHUNK_PORTS, CHUNKS, Chunk, Hint, Owner, Place, TICK_NS, WAYS, When},
 };
@@ -23,6 +22,8 @@ use crate::{
 pub struct At {
     index: u32,
     pub owner: Owner,
+    /// [`Owner::mark`] under the table in force.
+    mark: u64,
 }
 
 /// A word is tried to be changed so often; after that it is overwritten by what is always true.
@@ -39,13 +40,14 @@ fn set_of(destination: u64) -> Option<(u32, *mut [u64; WAYS as usize])> {
 
 /// The place of a destination, if it has one.
 #[inline(always)]
-pub fn find(destination: u64) -> Option<At> {
+pub fn find(destination: u64, generation: u32) -> Option<At> {
     let (set, owners) = set_of(destination)?;
     for way in 0..WAYS {
         // SAFETY: an element of the array behind a valid pointer, whole words.
         let owner = Owner(unsafe { read_volatile(&raw const (*owners)[way as usize]) });
         if owner.is(destination) {
-            return Some(At { index: set * WAYS + way, owner });
+            let index = set * WAYS + way;
+            return Some(At { index, owner, mark: owner.mark(generation) });
         }
     }
     None
@@ -144,14 +146,14 @@ impl At {
         let hints = self.chunk(chunk)?;
         // SAFETY: whole words of a map value.
         unsafe {
-            if read_volatile(&raw const (*hints).owner).0 != self.owner.0 {
+            if read_volatile(&raw const (*hints).mark) != self.mark {
                 // First nobody's: what others write at the same moment is then undone by them.
-                write_volatile(&raw mut (*hints).owner, Owner::NOBODY);
+                write_volatile(&raw mut (*hints).mark, Owner::NOBODY.0);
                 let words: *mut u64 = (&raw mut (*hints).hints).cast();
                 for word in 0..CHUNK_PORTS as usize / 2 {
                     write_volatile(words.add(word), 0);
                 }
-                write_volatile(&raw mut (*hints).owner, self.owner);
+                write_volatile(&raw mut (*hints).mark, self.mark);
                 self.lower(chunk, 0);
             }
             Some(&raw const (*hints).hints)
@@ -183,22 +185,19 @@ impl At {
     #[inline(always)]
     fn holds(self, chunk: *mut Chunk) -> bool {
         // SAFETY: a whole word of a map value.
-        unsafe { read_volatile(&raw const (*chunk).owner).0 == self.owner.0 }
+        unsafe { read_volatile(&raw const (*chunk).mark) == self.mark }
     }
 
     /// A session has the port.
     #[inline(always)]
-    pub fn taken(self, port: Port) {
+    pub fn taken(self, port: Port, hint: Hint) {
         let (number, index) = place_of(port);
         let Some(chunk) = self.chunk(number) else { return };
         if !self.holds(chunk) {
             return;
         }
         // SAFETY: an aligned element of a map value.
-        unsafe {
-            let hint: *mut u32 = (&raw mut (*chunk).hints[index]).cast();
-            atomic::exchange_32(hint, Hint::TAKEN.0);
-        }
+        unsafe { atomic::exchange_32((&raw mut (*chunk).hints[index]).cast(), hint.0) };
         if !self.holds(chunk) {
             self.forget(chunk, number, index);
         }
@@ -280,18 +279,19 @@ unsafe fn lower(word: *mut u64, tick: u64) {
 /// Not inlined: the calls that lead here leave little room on the stack.
 #[inline(never)]
 pub fn ended(tuple: &FlowKey, closed_ns: u64, reason: u8, now_ns: u64) {
-    let Some(at) = find(hint::destination(tuple)) else { return };
-    let Ok(settings) = classify::generation().and_then(classify::settings) else { return };
+    let Ok(generation) = classify::generation() else { return };
+    let Some(at) = find(hint::destination(tuple), generation) else { return };
+    let Ok(settings) = classify::settings(generation) else { return };
     let number = opaque(reason as usize);
     let left_ns = settings.cooldown.remaining_by_number_ns(number, closed_ns, now_ns);
-    let hint = Hint::ended(closed_ns, Reason::from_number(reason));
-    at.ended(tuple.local_port, hint, (now_ns + left_ns) / TICK_NS);
+    at.ended(tuple.local_port, Hint::rests(left_ns, now_ns), (now_ns + left_ns) / TICK_NS);
 }
 
 /// A claim was given back at once.
 #[inline(always)]
 pub fn forget(tuple: &FlowKey) {
-    if let Some(at) = find(hint::destination(tuple)) {
+    let Ok(generation) = classify::generation() else { return };
+    if let Some(at) = find(hint::destination(tuple), generation) {
         at.ended(tuple.local_port, Hint::UNKNOWN, 0);
     }
 }

@@ -31,8 +31,10 @@ pub enum Tried {
     InTheWay,
     /// The kernel would not insert: [`Request::result`].
     Refused,
-    /// The port is not free; [`truth`] says why.
-    Not,
+    /// A session has the port.
+    Taken,
+    /// Its tuple rests.
+    Rests,
 }
 
 /// Claims an external endpoint for this CPU's [`Request`]: afterwards its inbound key is in
@@ -43,22 +45,22 @@ pub enum Tried {
 /// that fails, the gateway begins to remember what is free toward it: see [`search`].
 #[inline(always)]
 pub fn claim() -> Result<(), Verdict> {
-    let Request { key, external, now_ns, held, .. } = *request()?;
+    let Request { key, external, generation, now_ns, held, .. } = *request()?;
     if held {
         give_back(request()?);
     }
     let destination = hint::destination(&key.translated(external, Port::NONE));
-    let at = match hints::find(destination) {
+    let at = match hints::find(destination, generation) {
         Some(at) => at,
         None => {
             if by_chance()? {
                 return Ok(());
             }
             hints::assign(destination, now_ns / TICK_NS);
-            hints::find(destination).ok_or(Verdict::Contended)?
+            hints::find(destination, generation).ok_or(Verdict::Contended)?
         }
     };
-    let Request { generation, rule, ports, claim, .. } = *request()?;
+    let Request { rule, ports, claim, .. } = *request()?;
     if held {
         at.held(claim.local_port, now_ns);
     }
@@ -79,7 +81,7 @@ pub fn claim() -> Result<(), Verdict> {
 /// Claims a random port. Returns whether one of a few was free.
 #[inline(always)]
 fn by_chance() -> Result<bool, Verdict> {
-    request()?.tried = Tried::Not;
+    request()?.tried = Tried::Taken;
     let body = try_next_port as unsafe extern "C" fn(u32, *mut c_void) -> i64;
     // A loop of the kernel's, because the verifier follows a loop of ours once for every turn.
     // SAFETY: the callback has the signature that the helper expects and takes no context.
@@ -98,11 +100,10 @@ unsafe extern "C" fn try_next_port(_turn: u32, _context: *mut c_void) -> i64 {
         return ENOUGH;
     };
     let port = request.candidates.next_port();
-    request.tried = attempt(port);
-    match request.tried {
+    match attempt(port) {
         Tried::Claimed | Tried::Refused => ENOUGH,
         // A port of another's whose time is over is found by the search.
-        Tried::InTheWay | Tried::Not => AGAIN,
+        Tried::InTheWay | Tried::Taken | Tried::Rests => AGAIN,
     }
 }
 
@@ -111,9 +112,24 @@ const AGAIN: i64 = 0;
 const ENOUGH: i64 = 1;
 
 /// Tries to claim a port for this CPU's request.
-#[inline(never)]
+#[inline(always)]
 pub fn attempt(port: Port) -> Tried {
-    let Ok(request) = request() else { return Tried::Refused };
+    try_port(port.number().into());
+    request().map_or(Tried::Refused, |request| request.tried)
+}
+
+/// Exported, so that the verifier judges it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn try_port(port: u32) -> u32 {
+    if let Ok(request) = request() {
+        request.tried = tried(request, Port::new(port as u16));
+    }
+    0
+}
+
+#[inline(always)]
+fn tried(request: &mut Request, port: Port) -> Tried {
     request.claim = request.key.translated(request.external, port);
     let inside = (request.key.local, request.key.local_port);
     request.entry = Session::new(&request.claim, inside, &request.birth, request.now_ns);
@@ -123,33 +139,32 @@ pub fn attempt(port: Port) -> Tried {
     };
     match request.result {
         0 => match cooldown::blocker(&request.claim, request.now_ns) {
-            None => Tried::Claimed,
+            None => {
+                request.truth = Hint::taken(request.entry.deadline_ns, request.now_ns);
+                Tried::Claimed
+            }
             Some(truth) => {
                 let _ = INBOUND.remove(&request.claim);
                 request.truth = truth;
-                Tried::Not
+                Tried::Rests
             }
         },
         EXISTS => match session::holder(&request.claim, &mut request.occupant, request.now_ns) {
             Holder::Over => Tried::InTheWay,
-            Holder::Closing(truth) => {
+            Holder::There(truth) => {
                 request.truth = truth;
-                Tried::Not
-            }
-            Holder::Live => {
-                request.truth = Hint::TAKEN;
-                Tried::Not
+                Tried::Taken
             }
             Holder::Gone => {
                 request.truth = Hint::UNKNOWN;
-                Tried::Not
+                Tried::Taken
             }
         },
         _ => Tried::Refused,
     }
 }
 
-/// Why the last try failed.
+/// What the last try has shown of its port.
 #[inline(always)]
 pub fn truth() -> Hint {
     request().map_or(Hint::UNKNOWN, |request| request.truth)

@@ -12,14 +12,16 @@ use aya_ebpf::{
 };
 use nat_common::{
     addr::Port,
-    hint::{self, CHUNK_PORTS, Hint, Rank, TICK_NS, Waits, When},
+    hint::{self, CHUNK_PORTS, Hint, Rank, TICK_NS, When},
     limits::SEARCH_TURNS_MAX,
     port::PortRange,
     verdict::Verdict,
 };
 
+use crate::packet::opaque;
+
 use super::{
-    classify, hints,
+    hints,
     port::{self, Tried},
 };
 
@@ -27,7 +29,6 @@ use super::{
 pub struct Search {
     at: hints::At,
     range: PortRange,
-    waits: Waits,
     stamp: u64,
     /// Now, as a tick.
     now: u64,
@@ -91,7 +92,6 @@ pub fn begin(
     now_ns: u64,
 ) -> Result<bool, Verdict> {
     let search = search().ok_or(Verdict::NotConfigured)?;
-    let settings = classify::settings(generation)?;
     search.now = now_ns / TICK_NS;
     search.stamp = hint::stamp(generation, rule, at.owner);
     search.before = at.when();
@@ -101,7 +101,6 @@ pub fn begin(
     }
     search.at = at;
     search.range = range;
-    search.waits = Waits::new(&settings.cooldown);
     search.first = u32::from(range.min) / CHUNK_PORTS;
     search.last = u32::from(range.max) / CHUNK_PORTS;
     search.left = search.last.wrapping_sub(search.first).wrapping_add(1);
@@ -118,13 +117,21 @@ pub fn begin(
 /// away.
 #[inline(always)]
 pub fn go_on() -> Outcome {
+    search_port();
+    search().map_or(Outcome::Refused, |search| search.outcome)
+}
+
+/// Exported, so that the verifier judges it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn search_port() -> u32 {
     if let Some(search) = search() {
         search.outcome = Outcome::Going;
     }
     let body = turn as unsafe extern "C" fn(u32, *mut c_void) -> i64;
     // SAFETY: the callback has the signature that the helper expects and takes no context.
     unsafe { bpf_loop(SEARCH_TURNS_MAX, body as *mut c_void, ptr::null_mut(), 0) };
-    search().map_or(Outcome::Refused, |search| search.outcome)
+    0
 }
 
 const AGAIN: i64 = 0;
@@ -136,7 +143,7 @@ const ENOUGH: i64 = 1;
 unsafe extern "C" fn turn(_turn: u32, _context: *mut c_void) -> i64 {
     let Some(search) = search() else { return ENOUGH };
     if search.left != 0 && search.seen < CHUNKS_SEEN {
-        look(search);
+        look_at_ports();
         return AGAIN;
     }
     if search.best == Rank::NONE {
@@ -148,7 +155,17 @@ unsafe extern "C" fn turn(_turn: u32, _context: *mut c_void) -> i64 {
     attempt(search)
 }
 
-/// Looks at the next chunk.
+/// Looks at the next chunk. Exported, so that the verifier judges it once, and not as a part of the
+/// loop around it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn look_at_ports() -> u32 {
+    if let Some(search) = search() {
+        look(search);
+    }
+    0
+}
+
 #[inline(always)]
 fn look(search: &mut Search) {
     let number = search.next;
@@ -164,17 +181,13 @@ fn look(search: &mut Search) {
     let Some(hints) = search.at.hints(number) else { return };
     let mut best = Rank::NONE;
     for index in 0..CHUNK_PORTS {
-        if allowed >> index & 1 == 0 {
-            continue;
-        }
         // SAFETY: an element of an array behind a valid pointer, which other CPUs write.
         let hint = unsafe { ptr::read_volatile(&raw const (*hints)[index as usize]) };
-        if let Some(rank) = hint.rank(&search.waits, search.now) {
-            best = best.min(rank.of(index, search.turn));
-        }
+        let rank = hint.rank(search.now).of(index, search.turn).if_allowed(allowed, index);
+        best = better(best, rank);
     }
-    if best == Rank::NONE || best.left() != 0 {
-        let release = if best == Rank::NONE { hint::NEVER } else { search.now + best.left() };
+    if best.is_none() || best.left() != 0 {
+        let release = if best.is_none() { hint::NEVER } else { search.now + best.left() };
         search.release = search.release.min(release);
         search.at.chunk_looked(number, before, before.looked(search.stamp, release));
         return;
@@ -188,15 +201,23 @@ fn look(search: &mut Search) {
     }
 }
 
+/// The better one of two, without a branch: the verifier would walk each way through all ports.
+#[inline(always)]
+fn better(one: Rank, other: Rank) -> Rank {
+    let distance = opaque(other.0.wrapping_sub(one.0) as usize) as i64;
+    Rank(one.0.wrapping_add((distance & distance >> 63) as u64))
+}
+
 /// Tries the best port.
 #[inline(always)]
 fn attempt(search: &mut Search) -> i64 {
     let port = search.best_port();
     // Read before the try: what is written while it goes on is newer than what it shows.
     search.hint = search.at.hint(port);
-    search.outcome = match port::attempt(port) {
+    let tried = port::attempt(port);
+    search.outcome = match tried {
         Tried::Claimed => {
-            search.at.taken(port);
+            search.at.taken(port, port::truth());
             Outcome::Claimed
         }
         Tried::InTheWay => {
@@ -205,10 +226,10 @@ fn attempt(search: &mut Search) -> i64 {
             Outcome::InTheWay
         }
         Tried::Refused => Outcome::Refused,
-        Tried::Not => {
+        Tried::Taken | Tried::Rests => {
             let truth = port::truth();
             search.at.learnt(port, search.hint, truth);
-            if truth == Hint::TAKEN && !port::is_claimed() {
+            if tried == Tried::Taken && !port::is_claimed() {
                 // Its end came before this was written: nobody would take it back.
                 search.at.ended(port, Hint::UNKNOWN, search.now);
             }
