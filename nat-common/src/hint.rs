@@ -10,7 +10,7 @@
 //! is tried again, whether or not somebody has told of the session's end.
 //!
 //! Times are ticks of [`TICK_NS`], by the data path's clock.
-use crate::{flow::FlowKey, limits::TUPLES_PER_HINTS, port::PortRange};
+use crate::{flow::FlowKey, limits::TUPLES_PER_HINTS};
 
 /// About a millisecond: finer than the data path's clock is on most kernels.
 pub const TICK_NS: u64 = 1 << 20;
@@ -282,21 +282,6 @@ pub struct Place {
     pub when: When,
     /// Of each chunk.
     pub chunks: [When; CHUNKS as usize],
-}
-
-/// Which ports of a chunk are in a range: one bit each.
-#[inline(always)]
-#[must_use]
-pub const fn allowed(range: PortRange, chunk: u32) -> u64 {
-    let first = chunk * CHUNK_PORTS;
-    let last = first + CHUNK_PORTS - 1;
-    let (min, max) = (range.min as u32, range.max as u32);
-    if max < first || min > last {
-        return 0;
-    }
-    let from = min.saturating_sub(first);
-    let to = if max < last { max - first } else { CHUNK_PORTS - 1 };
-    (u64::MAX << from) & (u64::MAX >> (CHUNK_PORTS - 1 - to))
 }
 
 #[cfg(test)]

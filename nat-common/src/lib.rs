@@ -24,6 +24,7 @@ pub mod checksum;
 pub mod cooldown;
 pub mod external;
 pub mod flow;
+pub mod fragment;
 pub mod guard;
 pub mod hint;
 pub mod icmp;
@@ -34,6 +35,7 @@ pub mod mss;
 pub mod packet;
 pub mod pool;
 pub mod port;
+pub mod ports;
 pub mod rewrite;
 pub mod rule;
 pub mod session;
@@ -65,6 +67,8 @@ pod!(
     external::ExternalKey,
     external::ExternalPorts,
     flow::FlowKey,
+    fragment::Datagram,
+    fragment::FragmentKey,
     guard::Guard,
     guard::LocalKey,
     hint::Chunk,
@@ -79,6 +83,7 @@ pod!(
     limit::Counts,
     pool::Pool,
     pool::PoolKey,
+    ports::Ports,
     rule::PrefixKey,
     rule::Rule,
     rule::RuleBits,

@@ -26,7 +26,7 @@ pub const CHOICES_MAX: u32 = 4_194_304;
 pub const LOCAL_ADDRESSES_MAX: u32 = 8192;
 
 /// External addresses by protocol, both generations together: each is one of this machine's.
-pub const EXTERNALS_MAX: u32 = 2 * LOCAL_ADDRESSES_MAX;
+pub const EXTERNALS_MAX: u32 = 3 * LOCAL_ADDRESSES_MAX;
 
 /// Ranges of ports on one external address: each is compared with the port of every packet from
 /// outside that has no session.
@@ -40,6 +40,9 @@ pub const GUARD_INTERFACES_MAX: u32 = 15;
 
 /// Interfaces with a role.
 pub const INTERFACES_MAX: u32 = 256;
+
+/// Gaps in the external ports of one rule. Each costs a few instructions in every try for a port.
+pub const PORT_GAPS_MAX: u32 = 15;
 
 /// Ports tried by chance for a new session before the gateway begins to remember what is free toward
 /// its destination. With a third of the range in use one in 6000 new sessions fails so often.
@@ -77,6 +80,16 @@ pub const COOLDOWN_MAX_NS: u64 = COOLDOWN_MAX_MS * 1_000_000;
 /// Most new sessions in a second that one client can be allowed: a fraction of the bucket's
 /// millisecond counts as far. More than one machine opens, for practical purposes no limit.
 pub const NEW_PER_SECOND_MAX: u32 = 1_000_000;
+
+/// Packets in fragments whose first fragment is remembered: 8.3 MiB. When there are more, the one that
+/// has been left alone for longest is forgotten. The fragments of a packet mostly arrive within
+/// milliseconds: 100,000 such packets a second, forged or not, leave each of them 80.
+pub const FRAGMENTS_MAX: u32 = 8192;
+
+/// How long fragments are taken after the first one: the reassembly time that RFC 791 section 3.2
+/// suggests. RFC 1122 section 3.3.2 has receivers wait for 60 to 120 seconds; what comes so late is
+/// more likely to be another packet with the same number (RFC 4963).
+pub const FRAGMENT_TIMEOUT_NS: u64 = 15_000_000_000;
 
 /// Bytes of the configuration in force that one map entry holds.
 pub const CONFIG_CHUNK_BYTES: usize = 4096;

@@ -5,6 +5,10 @@ use crate::{
     flow::{Direction, Protocol},
 };
 
+/// Offset of the identification in the IPv4 header, bytes.
+pub const IPV4_ID: u16 = 4;
+/// Offset of the flags and the fragment offset in the IPv4 header, bytes.
+pub const IPV4_PART: u16 = 6;
 /// Offset of the checksum in the IPv4 header, bytes.
 pub const IPV4_CHECK: u16 = 10;
 /// Offset of the time to live in the IPv4 header, bytes.

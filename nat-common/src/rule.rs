@@ -9,7 +9,7 @@
 //!
 //! Rule tables carry a generation: the controller writes the new table beside the old one and then
 //! switches ([`crate::settings::Control`]), so that no packet sees half a table.
-use crate::{addr::Ipv4, flow::Protocol, limits::RULES_MAX, port::PortRange, verdict::Verdict};
+use crate::{addr::Ipv4, flow::Protocol, limits::RULES_MAX, ports::Ports, verdict::Verdict};
 
 /// What a rule does with a packet.
 #[repr(u8)]
@@ -44,7 +44,7 @@ pub struct Rule {
     /// Identity, below [`crate::limits::RULE_IDS_MAX`]; the same for as long as the rule's name is.
     pub id: u32,
     /// External ports of `snat`.
-    pub ports: PortRange,
+    pub ports: Ports,
     /// An [`Action`].
     pub action: u8,
     /// A [`crate::pool::Pooling`].
@@ -54,7 +54,7 @@ pub struct Rule {
     pub mss: u16,
 }
 
-const _: () = assert!(size_of::<Rule>() == 12);
+const _: () = assert!(size_of::<Rule>() == 72);
 
 /// Data of a trie key: the bits after the prefix length.
 #[repr(C)]

@@ -109,7 +109,8 @@ verdicts! {
     ProtocolNotCovered = 10, "protocol_not_covered", Dropped;
     /// Covered by a `snat` rule, but ICMP other than an echo request or an error.
     IcmpUnsupported = 11, "icmp_unsupported", Dropped;
-    /// Covered by a `snat` rule, but a fragment.
+    /// Covered by a `snat` rule, or from outside for an address that one translates to; a fragment
+    /// that came before the first one of its packet, or a part of an ICMP error.
     Fragment = 12, "fragment", Dropped;
     /// Covered by a `snat` rule, but its transport header is cut short.
     Truncated = 13, "truncated", Dropped;
@@ -173,6 +174,12 @@ verdicts! {
     /// Arrived outside for a port that translation uses, which has neither a session nor a socket:
     /// nobody answers (RFC 5382 REQ-4).
     NoMapping = 39, "no_mapping", Dropped;
+    /// A fragment of which a part has passed already, or that reaches beyond the end of its packet;
+    /// and every further fragment of that packet (RFC 5722).
+    FragmentOverlap = 40, "fragment_overlap", Dropped;
+    /// A first fragment without the whole transport header, or one that would replace a part of a
+    /// TCP header (RFC 1858, RFC 3128).
+    FragmentTiny = 41, "fragment_tiny", Dropped;
 }
 
 #[cfg(test)]

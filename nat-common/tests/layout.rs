@@ -4,10 +4,12 @@ use nat_common::{
     cooldown::{Cooldown, CooldownCounters, Rested, Resting},
     external::{ExternalKey, ExternalPorts},
     flow::FlowKey,
+    fragment::{Datagram, FragmentKey},
     guard::{Guard, LocalKey},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
     limit::{Bucket, ClientLimits, Counts},
     pool::{Pool, PoolKey},
+    ports::Ports,
     rule::{PrefixKey, Rule, RuleBits},
     session::Session,
     settings::{Control, Settings},
@@ -39,6 +41,7 @@ fn types_in_maps_have_no_padding() {
     no_padding!(Cooldown { wait_ns, enabled, scope, pressure_reuse, zero });
     no_padding!(CooldownCounters { rested, released_early });
     no_padding!(Counter { packets, bytes });
+    no_padding!(Datagram { check, address, deadline_ns, units, total, refused, seen });
     no_padding!(ExternalKey { generation, address, protocol });
     no_padding!(Instance {
         netns_device,
@@ -96,9 +99,11 @@ fn types_in_maps_have_no_padding() {
 #[test]
 fn the_other_sizes_are_those_of_their_contents() {
     assert_eq!(size_of::<FlowKey>(), 4 + 4 + 2 + 2 + 1 + 3);
+    assert_eq!(size_of::<FragmentKey>(), 4 + 4 + 2 + 1 + 1);
     assert_eq!((size_of::<Bucket>(), size_of::<Counts>()), (8, 8));
     assert_eq!(size_of::<ExternalPorts>(), 8 * 4);
     assert_eq!(size_of::<ConfigChunk>(), 4096);
+    assert_eq!(size_of::<Ports>(), 2 + 2 + 15 * 4);
     assert_eq!(size_of::<RuleBits>(), 128);
     assert_eq!(size_of::<RuleName>(), 64);
 }

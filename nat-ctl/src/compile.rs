@@ -1,6 +1,7 @@
 //! Configuration and host → the rule table that the data path works with. Pure.
 mod coverage;
 mod externals;
+mod ports;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +14,7 @@ use nat_common::{
     guard::Guard,
     limits::{GUARD_INTERFACES_MAX, PREFIXES_MAX},
     pool::Pooling,
-    port::PortRange,
+    ports::Ports,
     rule::{Action, RuleBits, Subset},
     settings::{Lifetime, SLOTS, Settings},
 };
@@ -60,7 +61,7 @@ impl RuleTable {
 pub struct CompiledRule {
     pub name: String,
     pub action: Action,
-    pub ports: PortRange,
+    pub ports: Ports,
     pub pooling: Pooling,
     /// What TCP segments are limited to, bytes; 0 for no limit.
     pub mss: u16,
@@ -151,11 +152,11 @@ fn compile_rule(
             config::Action::Route => Action::Route,
             _ => Action::Drop,
         };
-        let ports = PortRange { min: 0, max: 0 };
+        let ports = Ports::NONE;
         let (pooling, pools) = (Pooling::Paired, Vec::new());
         return CompiledRule { name, action, ports, pooling, mss: 0, pools };
     };
-    let ports = PortRange { min: *snat.ports.start(), max: *snat.ports.end() };
+    let ports = Ports::new(&ports::allowed(snat));
     let (pooling, pools) = match &snat.source {
         config::Source::Model(model) => {
             let key = |ifindex| TableKey::new(ifindex, *model, snat.sticky, config);

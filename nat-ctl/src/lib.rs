@@ -11,6 +11,7 @@ pub mod command;
 pub mod compile;
 pub mod config;
 mod controller;
+mod cooling;
 pub mod datapath;
 mod desired;
 pub mod exit;

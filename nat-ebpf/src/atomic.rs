@@ -61,3 +61,41 @@ pub unsafe fn exchange_32(word: *mut u32, new: u32) -> u32 {
     }
     swapped
 }
+
+/// Adds to a word; returns what was there. A full barrier.
+///
+/// # Safety
+///
+/// As [`compare_exchange`].
+#[inline(always)]
+pub unsafe fn fetch_add(word: *mut u64, more: u64) -> u64 {
+    let mut found = more;
+    // SAFETY: as above.
+    unsafe {
+        asm!(
+            "{found} = atomic_fetch_add((u64 *)({word} + 0), {found})",
+            word = in(reg) word,
+            found = inout(reg) found,
+        );
+    }
+    found
+}
+
+/// Sets bits of a word; returns what was there. A full barrier.
+///
+/// # Safety
+///
+/// As [`compare_exchange`].
+#[inline(always)]
+pub unsafe fn fetch_or(word: *mut u64, bits: u64) -> u64 {
+    let mut found = bits;
+    // SAFETY: as above.
+    unsafe {
+        asm!(
+            "{found} = atomic_fetch_or((u64 *)({word} + 0), {found})",
+            word = in(reg) word,
+            found = inout(reg) found,
+        );
+    }
+    found
+}

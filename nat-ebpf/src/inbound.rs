@@ -37,6 +37,7 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     let key = match packet.flow(Direction::Inbound) {
         Ok(key) => key,
         Err(Verdict::IcmpRefused) => return Err(Verdict::IcmpRefused),
+        Err(Verdict::Fragment) if hook.fragment(&packet, Direction::Inbound)? => return Ok(()),
         Err(_) => return Err(without_session(hook, &packet)),
     };
     let Found::Live(live) = session::find(Direction::Inbound, &key, now_ns)? else {

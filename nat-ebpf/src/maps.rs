@@ -3,17 +3,18 @@
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray, Queue},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue},
 };
 use nat_common::{
     cooldown::{CooldownCounters, Rested, Resting},
     external::{ExternalKey, ExternalPorts},
     flow::FlowKey,
+    fragment::{Datagram, FragmentKey},
     guard::{Guard, LocalKey},
     hint::{CHUNKS, Chunk, Place, WAYS},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
     limits::{
-        CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, GUARDS_MAX, INTERFACES_MAX,
+        CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, FRAGMENTS_MAX, GUARDS_MAX, INTERFACES_MAX,
         LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
     },
     pool::{Pool, PoolKey},
@@ -108,6 +109,18 @@ pub static HINT_CHUNKS: Array<Chunk> = Array::with_max_entries(WAYS * CHUNKS, 0)
 /// Tuples that rested, and those that did not rest long enough. Written by the data path.
 #[map]
 pub static COOLDOWN_COUNTERS: PerCpuArray<CooldownCounters> = PerCpuArray::with_max_entries(1, 0);
+
+/// Packets in fragments of which the first has been translated. Written and read by the data path.
+/// Forgets the one that has been left alone for longest when it is full: no session depends on it.
+#[map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, Datagram> =
+    LruHashMap::with_max_entries(FRAGMENTS_MAX, 0);
+
+/// Packets in fragments from outside of which the first went to the stack, and until when the others
+/// do. As [`FRAGMENTS`], and apart from it, because anybody outside can make these.
+#[map]
+pub static FRAGMENTS_PASSED: LruHashMap<FragmentKey, u64> =
+    LruHashMap::with_max_entries(FRAGMENTS_MAX, 0);
 
 /// Roles by interface index. Written by the controller.
 #[map]

@@ -15,7 +15,7 @@ use crate::{
         open::{self, Before, TRANSLATABLE},
         parse, port,
         session::{self, Found},
-        socket,
+        socket, stats,
     },
 };
 
@@ -38,6 +38,9 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
         return Ok(());
     }
     let flow = packet.flow(Direction::Outbound);
+    if flow == Err(Verdict::Fragment) && hook.fragment(&packet, Direction::Outbound)? {
+        return Ok(());
+    }
     let found = match &flow {
         Ok(key) => session::find(Direction::Outbound, key, now_ns)?,
         Err(_) => Found::Absent,
@@ -95,12 +98,24 @@ fn by_rule<H: Hook>(
         }
         Err(verdict) => request.untranslatable = *verdict as u8,
     }
+    match Verdict::from_number(open::open_session() as u8) {
+        Verdict::TranslatedOut => {}
+        verdict => return Err(verdict),
+    }
+    let result = with_port(hook);
+    if let Err(verdict) = result {
+        let request = open::request()?;
+        stats::count_rule(request.rule, verdict, request.weight);
+    }
+    result
+}
+
+/// A session on an external endpoint that no socket of this machine has. Leaves nothing behind on
+/// failure.
+#[inline(always)]
+fn with_port<H: Hook>(hook: &H) -> Result<Translation, Verdict> {
     for held in [false, true] {
-        open::request()?.held = held;
-        match Verdict::from_number(open::open_session() as u8) {
-            Verdict::TranslatedOut => {}
-            verdict => return Err(verdict),
-        }
+        port::claim(held)?;
         if !socket::has(hook.context(), &open::request()?.claim) {
             return match Verdict::from_number(open::publish_session() as u8) {
                 Verdict::TranslatedOut => Ok(open::request()?.to),

@@ -1,6 +1,9 @@
 //! The documentation says what the code says. Needs the built `nat-ctl`, no root.
 #![expect(clippy::unwrap_used, reason = "a test that cannot do what it says has failed")]
 
+#[path = "docs/compliance.rs"]
+mod compliance;
+
 use std::{
     fs,
     path::{Path, PathBuf},

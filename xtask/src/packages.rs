@@ -13,7 +13,7 @@ pub struct Tool {
     pub purpose: &'static str,
 }
 
-pub const TOOLS: [Tool; 5] = [
+pub const TOOLS: [Tool; 6] = [
     Tool { program: "ip", package: "iproute2", purpose: "makes namespaces and links" },
     Tool { program: "nft", package: "nftables", purpose: "is what NAT is compared with" },
     Tool { program: "tcpdump", package: "tcpdump", purpose: "checks packets independently" },
@@ -23,6 +23,7 @@ pub const TOOLS: [Tool; 5] = [
         package: "util-linux",
         purpose: "starts nat-ctl without privileges",
     },
+    Tool { program: "turnserver", package: "coturn", purpose: "finds out how a NAT behaves" },
 ];
 
 /// The eBPF compiler. These are what Debian builds its browsers with, hence newer than the rest of

@@ -43,17 +43,6 @@ proptest! {
     }
 
     #[test]
-    fn the_allowed_ports_are_those_of_the_range(a in 1_u16.., b in 1_u16.., chunk in 0..CHUNKS) {
-        let range = PortRange { min: a.min(b), max: a.max(b) };
-        let allowed = allowed(range, chunk);
-        for index in 0..CHUNK_PORTS {
-            let port = chunk * CHUNK_PORTS + index;
-            let inside = u32::from(range.min) <= port && port <= u32::from(range.max);
-            prop_assert_eq!(allowed >> index & 1 == 1, inside, "{}", port);
-        }
-    }
-
-    #[test]
     fn a_look_is_lost_where_something_has_ended_meanwhile(
         word: u64, stamp: u64, tick in 0..NEVER, seen in 0..NEVER,
     ) {

@@ -5,7 +5,7 @@ use nat_common::{
     external::ExternalPorts, flow::Protocol, limits::EXTERNAL_RANGES_MAX, port::PortRange,
 };
 
-use super::{External, OutsideInterface};
+use super::{External, OutsideInterface, ports};
 use crate::config::{self, Config};
 
 /// Ports by address and protocol.
@@ -21,7 +21,7 @@ pub fn externals<'a>(
     let mut all: BTreeMap<(Ipv4Addr, u8), Vec<PortRange>> = BTreeMap::new();
     for (rule, pools) in config.rules.iter().zip(pools) {
         let config::Action::Snat(snat) = &rule.action else { continue };
-        let ports = PortRange { min: *snat.ports.start(), max: *snat.ports.end() };
+        let ports = ports::allowed(snat);
         let of = |index: u32| outside.iter().find(move |interface| interface.index == index);
         for (index, external) in pools {
             let addresses: &[Ipv4Addr] = match external {
@@ -30,7 +30,7 @@ pub fn externals<'a>(
             };
             for address in addresses {
                 for protocol in protocols(rule) {
-                    all.entry((*address, protocol as u8)).or_default().push(ports);
+                    all.entry((*address, protocol as u8)).or_default().extend(&ports);
                 }
             }
         }
@@ -41,9 +41,14 @@ pub fn externals<'a>(
     all.into_iter().filter_map(entry).collect()
 }
 
-/// Those of a rule's protocols that have ports.
+/// Those of a rule's protocols that are translated.
 fn protocols(rule: &config::Rule) -> impl Iterator<Item = Protocol> {
-    [(config::Protocol::Tcp, Protocol::Tcp), (config::Protocol::Udp, Protocol::Udp)]
+    let known = [
+        (config::Protocol::Icmp, Protocol::Icmp),
+        (config::Protocol::Tcp, Protocol::Tcp),
+        (config::Protocol::Udp, Protocol::Udp),
+    ];
+    known
         .into_iter()
         .filter(|(named, _)| rule.protocols.contains(*named))
         .map(|(_, protocol)| protocol)

@@ -62,8 +62,9 @@ pub const ADDRESSES_MAX: usize = 64;
 pub const SESSIONS_MIN: u32 = 16;
 /// Most sessions that can be asked for.
 pub const SESSIONS_MAX: u32 = 1 << 24;
-/// Most ranges of `exclude_ports` of one rule, after those that touch have become one.
-pub const EXCLUDED_MAX: usize = 64;
+/// Most ranges of `exclude_ports` of one rule, after those that touch have become one: a port is
+/// drawn by counting through all of them.
+pub const EXCLUDED_MAX: usize = 15;
 /// Smallest segment size that can be asked for: the one that every IPv4 host takes (RFC 9293
 /// section 3.7.1). Tiny segments cost more than they carry, up to a denial of service
 /// (CVE-2019-11479).

@@ -20,18 +20,9 @@ pub(super) struct Key {
 /// The switch between what is read and what is acted on: every key here is read and checked, too.
 /// Without its line it is available; docs/config.md is then to say so.
 pub(super) const NOT_YET: &[Key] = &[
-    key("[[rules]]", "exclude_ports", |file| in_rules(file, |rule| &rule.exclude_ports)),
     key("[[rules]]", "mapping", |file| in_rules(file, |rule| &rule.mapping)),
     key("[[rules]]", "filtering", |file| in_rules(file, |rule| &rule.filtering)),
     key("[[rules]]", "spill", |file| in_rules(file, |rule| &rule.spill)),
-    key("[[rules]]", "mss", |file| in_rules(file, |rule| &rule.mss)),
-    key("[cooldown]", "enabled", |file| at(&file.cooldown.enabled)),
-    key("[cooldown]", "time_ms", |file| at(&file.cooldown.time_ms)),
-    key("[cooldown]", "rst_ms", |file| at(&file.cooldown.rst_ms)),
-    key("[cooldown]", "half_open_ms", |file| at(&file.cooldown.half_open_ms)),
-    key("[cooldown]", "udp_ms", |file| at(&file.cooldown.udp_ms)),
-    key("[cooldown]", "scope", |file| at(&file.cooldown.scope)),
-    key("[cooldown]", "max_cooling", |file| at(&file.cooldown.max_cooling)),
     key("[cooldown]", "pressure_reuse", |file| at(&file.cooldown.pressure_reuse)),
     key("[limits]", "sessions_per_client", |file| at(&file.limits.sessions_per_client)),
     key("[limits]", "half_open_per_client", |file| at(&file.limits.half_open_per_client)),
@@ -44,7 +35,7 @@ const fn key(section: &'static str, key: &'static str, used: fn(&File) -> Vec<Sp
     Key { section, key, used }
 }
 
-/// Whether this version acts on a key, such as `mss` of `[[rules]]`.
+/// Whether this version acts on a key, such as `spill` of `[[rules]]`.
 pub fn is_available(section: &str, key: &str) -> bool {
     !NOT_YET.iter().any(|not_yet| not_yet.section == section && not_yet.key == key)
 }

@@ -19,9 +19,10 @@ pub(super) fn ephemeral_overlap(config: &Config, host: &Snapshot) -> Vec<Finding
                 addresses.iter().any(|address| host.owner(*address).is_some())
             }
         };
-        let first = *snat.ports.start().max(local.start());
-        let last = *snat.ports.end().min(local.end());
-        on_this_host && first <= last && !is_reserved(&host.sysctls.reserved_ports, first..=last)
+        let mut shared =
+            (*snat.ports.start()).max(*local.start())..=*snat.ports.end().min(local.end());
+        let apart = [&snat.exclude_ports, &host.sysctls.reserved_ports];
+        on_this_host && shared.any(|port| !apart.iter().any(|ranges| holds(ranges, port)))
     });
     let names: Vec<&str> = overlapping.map(|(rule, _)| rule.name.as_str()).collect();
     if names.is_empty() {
@@ -43,9 +44,8 @@ pub(super) fn ephemeral_overlap(config: &Config, host: &Snapshot) -> Vec<Finding
     )]
 }
 
-/// Whether sockets are given none of the ports.
-fn is_reserved(reserved: &[RangeInclusive<u16>], ports: RangeInclusive<u16>) -> bool {
-    ports.into_iter().all(|port| reserved.iter().any(|range| range.contains(&port)))
+fn holds(ranges: &[RangeInclusive<u16>], port: u16) -> bool {
+    ranges.iter().any(|range| range.contains(&port))
 }
 
 #[cfg(test)]
@@ -67,6 +67,11 @@ mod tests {
         host.sysctls.reserved_ports.pop();
         expect(&ephemeral_overlap(&config(), &host), &["may use ports"]);
         expect(&ephemeral_overlap(&ports("32768-40000"), &host), &[]);
+        let but = |ports: &str| {
+            config_with(&[("source =", &format!("exclude_ports = [\"{ports}\"]\nsource ="))])
+        };
+        expect(&ephemeral_overlap(&but("40001-60999"), &host), &[]);
+        expect(&ephemeral_overlap(&but("40002-60999"), &host), &["may use ports"]);
     }
 
     #[test]

@@ -85,6 +85,10 @@ pub trait Hook: Frame {
         now_ns: u64,
     ) -> Result<bool, Verdict>;
 
+    /// Translates a later fragment as the first one of its packet has been. False if that is not
+    /// known.
+    fn fragment(&mut self, packet: &Packet, direction: Direction) -> Result<bool, Verdict>;
+
     /// Whether a packet for this machine is for a port that translation uses and that no socket of
     /// this machine has.
     fn unclaimed(&self, packet: &Packet) -> bool;

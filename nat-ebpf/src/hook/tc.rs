@@ -12,10 +12,11 @@ use aya_ebpf::{
 use nat_common::{
     addr::Ipv4,
     flow::{Direction, Protocol},
+    fragment::Part,
     instance::Role,
     mss::Lowered,
     packet::{Packet, Transport},
-    rewrite::{Fields, IPV4_CHECK},
+    rewrite::{Fields, IPV4_CHECK, IPV4_PART},
     stats,
     verdict::{Fate, Verdict},
 };
@@ -27,7 +28,7 @@ use crate::{
     entry::Translation,
     packet::Frame,
     stage::{
-        guard, icmp, locals,
+        fragment, guard, icmp, locals,
         parse::{ETHERNET_BYTES, IPV4_OFFSET},
         redirect, socket,
         stats::count,
@@ -62,12 +63,35 @@ impl Tc {
     /// Counts the verdict and turns it into an action.
     #[inline(always)]
     pub fn finish(&self, verdict: Verdict) -> i32 {
+        let verdict = self.of_fragment(verdict);
         count(self.hook, verdict, self.weight());
         match verdict.fate() {
             // Leaves the packet to further TC programs, if there are any.
             Fate::Translated | Fate::Passed | Fate::LeftToStack => TC_ACT_UNSPEC,
             Fate::Dropped => TC_ACT_SHOT,
         }
+    }
+
+    /// The verdict of a packet that may be a fragment.
+    #[inline(always)]
+    fn of_fragment(&self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Fragment
+            | Verdict::Truncated
+            | Verdict::IcmpErrorNoSession
+            | Verdict::NoSession
+                if self.part().is_fragment() => {}
+            _ => return verdict,
+        }
+        let inbound = matches!(self.hook, stats::Hook::TcIngress);
+        Verdict::from_number(fragment::untranslated(self.ctx.skb.skb, inbound, verdict as u8))
+    }
+
+    /// Which part of a packet it is. For frames that have been found to hold an IPv4 header.
+    #[inline(always)]
+    fn part(&self) -> Part {
+        let field = self.load(IPV4_OFFSET + IPV4_PART as usize);
+        field.map_or(Part::WHOLE, Part::of)
     }
 
     #[inline(always)]
@@ -122,7 +146,14 @@ impl Hook for Tc {
 
     #[inline(always)]
     fn accept(&self, _packet: &Packet) -> Result<(), Verdict> {
-        Ok(())
+        if !self.part().is_fragment() {
+            return Ok(());
+        }
+        let inbound = matches!(self.hook, stats::Hook::TcIngress);
+        match fragment::check(self.ctx.skb.skb, inbound) {
+            fragment::ALONE => Ok(()),
+            number => Err(Verdict::from_number(number)),
+        }
     }
 
     #[inline(always)]
@@ -174,7 +205,18 @@ impl Hook for Tc {
         to: &Translation,
         _route: &u32,
     ) -> Result<(), Verdict> {
-        self.rewrite(packet, direction, protocol, to).map_err(|_| Verdict::RewriteFailed)
+        self.rewrite(packet, direction, protocol, to).map_err(|_| Verdict::RewriteFailed)?;
+        if !self.part().is_fragment() {
+            return Ok(());
+        }
+        let (inbound, before) = match direction {
+            Direction::Outbound => (false, packet.source),
+            Direction::Inbound => (true, packet.destination),
+        };
+        match fragment::first(self.ctx.skb.skb, inbound, before.to_be32()) {
+            fragment::TAKEN => Ok(()),
+            number => Err(Verdict::from_number(number)),
+        }
     }
 
     #[inline(always)]
@@ -210,6 +252,15 @@ impl Hook for Tc {
         match icmp::translate(self.ctx.skb.skb, outbound) {
             icmp::NOT_OURS => Ok(false),
             icmp::TRANSLATED => Ok(true),
+            number => Err(Verdict::from_number(number)),
+        }
+    }
+
+    #[inline(always)]
+    fn fragment(&mut self, _packet: &Packet, direction: Direction) -> Result<bool, Verdict> {
+        match fragment::later(self.ctx.skb.skb, matches!(direction, Direction::Inbound)) {
+            fragment::ALONE => Ok(false),
+            fragment::TAKEN => Ok(true),
             number => Err(Verdict::from_number(number)),
         }
     }

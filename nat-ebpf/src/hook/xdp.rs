@@ -12,10 +12,11 @@ use nat_common::{
     addr::Ipv4,
     checksum,
     flow::{Direction, Protocol},
+    fragment::Part,
     instance::Role,
     mss::Lowered,
     packet::{Packet, Transport},
-    rewrite::{Fields, IPV4_CHECK, IPV4_TTL},
+    rewrite::{Fields, IPV4_CHECK, IPV4_PART, IPV4_TTL},
     stats,
     verdict::{Fate, Verdict},
 };
@@ -102,6 +103,10 @@ impl Hook for Xdp {
         if packet.ttl <= 1 {
             return Err(Verdict::LeftTtl);
         }
+        let part: [u8; 2] = self.load(IPV4_OFFSET + IPV4_PART as usize).unwrap_or_default();
+        if Part::of(part).is_fragment() {
+            return Err(Verdict::LeftUntranslatable);
+        }
         match packet.transport {
             Transport::IcmpError | Transport::Untranslatable(_) => Err(Verdict::LeftUntranslatable),
             _ => Ok(()),
@@ -177,6 +182,11 @@ impl Hook for Xdp {
 
     #[inline(always)]
     fn error(&mut self, _: &Packet, _: Direction, _: u64) -> Result<bool, Verdict> {
+        Err(Verdict::LeftUntranslatable)
+    }
+
+    #[inline(always)]
+    fn fragment(&mut self, _: &Packet, _: Direction) -> Result<bool, Verdict> {
         Err(Verdict::LeftUntranslatable)
     }
 

@@ -10,21 +10,27 @@ use nat_common::{
 
 use crate::maps::{CONTROL, FROM, RULES, SETTINGS, SUBSETS, TO};
 
-/// The rule of a packet.
+/// Where the rule of a packet stands.
 #[derive(Clone, Copy)]
 pub struct Matched {
     /// Table in which it was found.
     pub generation: u32,
     /// Position in that table.
     pub position: u32,
-    pub rule: Rule,
 }
 
 impl Matched {
+    /// The rule itself: too large for the stack.
+    #[inline(always)]
+    pub fn rule(self) -> Result<&'static Rule, Verdict> {
+        let index = slot(self.generation) * RULES_MAX + self.position;
+        RULES.get(index).ok_or(Verdict::NotConfigured)
+    }
+
     /// What the rule does.
     #[inline(always)]
-    pub fn action(&self) -> Action {
-        Action::from_number(self.rule.action)
+    pub fn action(self) -> Action {
+        self.rule().map_or(Action::Drop, |rule| Action::from_number(rule.action))
     }
 }
 
@@ -48,11 +54,7 @@ pub fn settings(generation: u32) -> Result<&'static Settings, Verdict> {
 pub fn rule(source: Ipv4, destination: Ipv4, protocol: u8) -> Result<Matched, Verdict> {
     let generation = generation()?;
     match first_match(generation, source, destination, protocol)? {
-        Match::Rule(position) => {
-            let index = slot(generation) * RULES_MAX + position;
-            let rule = *RULES.get(index).ok_or(Verdict::NotConfigured)?;
-            Ok(Matched { generation, position, rule })
-        }
+        Match::Rule(position) => Ok(Matched { generation, position }),
         Match::OnlyProtocolDiffers => Err(Verdict::ProtocolNotCovered),
         Match::None => {
             let default = Action::from_number(settings(generation)?.unmatched);

@@ -17,8 +17,9 @@ use nat_common::{
     addr::Ipv4,
     checksum,
     flow::{Direction, FlowKey, Protocol},
+    fragment::Part,
     icmp::{self, Checks, Quote},
-    rewrite::{Fields, IPV4_CHECK},
+    rewrite::{Fields, IPV4_CHECK, IPV4_PART},
     rule::Action,
     verdict::Verdict,
 };
@@ -98,6 +99,11 @@ fn answer(skb: &Skb, direction: Direction) -> Result<(), u8> {
         let work = work().map_err(number)?;
         (work.offset, work.bytes, work.destination, work.now_ns)
     };
+    let part = skb.load(IPV4_OFFSET as u32 + u32::from(IPV4_PART)).ok_or(malformed)?;
+    if Part::of(part).is_fragment() {
+        // What it quotes can only be looked at as a whole.
+        return Err(NOT_OURS);
+    }
     let quoted_at = offset + u32::from(icmp::HEADER_BYTES);
     let message: [u8; icmp::HEADER_BYTES as usize] = skb.load(offset).ok_or(malformed)?;
     let header: [u8; 20] = skb.load(quoted_at).ok_or(malformed)?;
@@ -140,8 +146,8 @@ fn no_session(direction: Direction, quote: &Quote) -> u8 {
     }
     match classify::rule(quote.destination, quote.source, quote.protocol) {
         Ok(matched) if matches!(matched.action(), Action::Snat) => {
-            if let Ok(work) = work() {
-                stats::count_rule(matched.rule.id, Verdict::IcmpErrorNoSession, work.weight);
+            if let (Ok(rule), Ok(work)) = (matched.rule(), work()) {
+                stats::count_rule(rule.id, Verdict::IcmpErrorNoSession, work.weight);
             }
             Verdict::IcmpErrorNoSession as u8
         }
@@ -262,11 +268,11 @@ unsafe extern "C" fn add_chunk(_turn: u32, context: *mut c_void) -> i64 {
 }
 
 /// A packet, by helpers alone: they reach all of it, and keep the kernel's notes right.
-struct Skb(*mut __sk_buff);
+pub(super) struct Skb(pub(super) *mut __sk_buff);
 
 impl Skb {
     #[inline(always)]
-    fn load<T: Copy + Default>(&self, offset: u32) -> Option<T> {
+    pub(super) fn load<T: Copy + Default>(&self, offset: u32) -> Option<T> {
         let mut value = T::default();
         // SAFETY: the context is the program's own; the helper writes `size_of::<T>()` bytes of plain
         // data.
@@ -298,7 +304,7 @@ impl Skb {
 
     /// Replaces an address of the packet's own IPv4 header.
     #[inline(always)]
-    fn replace_address(&self, offset: u32, old: Ipv4, new: Ipv4) -> Option<()> {
+    pub(super) fn replace_address(&self, offset: u32, old: Ipv4, new: Ipv4) -> Option<()> {
         let check = IPV4_OFFSET as u32 + u32::from(IPV4_CHECK);
         let (from, to) = (u64::from(old.to_be32()), u64::from(new.to_be32()));
         // SAFETY: the context is the program's own.

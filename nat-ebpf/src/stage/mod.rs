@@ -1,6 +1,7 @@
 //! The stages, in the packet's order.
 pub mod classify;
 pub mod cooldown;
+pub mod fragment;
 pub mod guard;
 pub mod hints;
 pub mod icmp;

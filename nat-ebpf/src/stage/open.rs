@@ -16,8 +16,9 @@ use nat_common::{
     flow::{Direction, FlowKey, Protocol},
     hint::Hint,
     pool::{self, PoolKey, Pooling},
-    port::{Candidates, PortRange},
-    rule::Action,
+    port::Candidates,
+    ports::Ports,
+    rule::{Action, Rule},
     session::{Birth, Session},
     settings::Lifetime,
     source::ChoiceKey,
@@ -63,8 +64,6 @@ pub struct Request {
     pub egress: u32,
     pub weight: Weight,
     pub now_ns: u64,
-    /// Whether a socket of this machine has [`Request::claim`].
-    pub held: bool,
 
     /// The answer.
     pub to: Translation,
@@ -75,7 +74,7 @@ pub struct Request {
     /// The external address, and the ports to try on it.
     pub external: Ipv4,
     pub candidates: Candidates,
-    pub ports: PortRange,
+    pub ports: Ports,
     pub rule: u32,
     pub generation: u32,
     /// The external endpoint that is being claimed.
@@ -118,8 +117,8 @@ pub fn request() -> Result<&'static mut Request, Verdict> {
 }
 
 /// Answers this CPU's [`Request`]: the number of the packet's verdict. With
-/// [`Verdict::TranslatedOut`] an external endpoint is claimed; call [`publish_session`], or if
-/// [`Request::claim`] turns out to be of no use, this again with [`Request::held`] set.
+/// [`Verdict::TranslatedOut`] there is to be a session, for which everything is prepared but an
+/// external endpoint: that is for [`port::claim`], and then [`publish_session`].
 ///
 /// Under a name that the object exports: the verifier judges such a function by itself, once, and not
 /// anew for every way in which it is reached.
@@ -134,19 +133,14 @@ pub extern "C" fn open_session() -> u32 {
     verdict as u32
 }
 
-/// Publishes the session whose claim [`open_session`] has made: the number of the packet's verdict,
+/// Publishes the session of what has been claimed: the number of the packet's verdict,
 /// [`Verdict::TranslatedOut`] for a session in [`Request::to`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn publish_session() -> u32 {
     match request().and_then(publish) {
         Ok(()) => Verdict::TranslatedOut as u32,
-        Err(verdict) => {
-            if let Ok(request) = request() {
-                stats::count_rule(request.rule, verdict, request.weight);
-            }
-            verdict as u32
-        }
+        Err(verdict) => verdict as u32,
     }
 }
 
@@ -180,9 +174,10 @@ fn answer() -> Result<(), Verdict> {
     // can lead to, walks what follows once for each of them.
     // SAFETY: written just now.
     let matched = unsafe { read_volatile(&raw const request()?.matched) };
-    let id = matched.rule.id;
-    let verdict = match matched.action() {
-        Action::Snat => match create(&matched) {
+    let rule = matched.rule()?;
+    let id = rule.id;
+    let verdict = match Action::from_number(rule.action) {
+        Action::Snat => match prepare(request()?, matched, rule) {
             Ok(()) => return Ok(()),
             Err(verdict) => verdict,
         },
@@ -215,17 +210,9 @@ fn untranslated(request: &Request, passed: Verdict) -> Verdict {
     }
 }
 
-/// Claims an external endpoint for a packet that a `snat` rule covers. Leaves nothing behind on
-/// failure.
+/// Everything up to the claim, for a packet that a `snat` rule covers.
 #[inline(always)]
-fn create(matched: &Matched) -> Result<(), Verdict> {
-    prepare(request()?, matched)?;
-    port::claim()
-}
-
-/// Everything up to the claim.
-#[inline(always)]
-fn prepare(request: &mut Request, matched: &Matched) -> Result<(), Verdict> {
+fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), Verdict> {
     if request.untranslatable != TRANSLATABLE {
         return Err(Verdict::from_number(request.untranslatable));
     }
@@ -239,17 +226,16 @@ fn prepare(request: &mut Request, matched: &Matched) -> Result<(), Verdict> {
         Protocol::Tcp => *parse::segment().ok_or(Verdict::NotConfigured)?,
         Protocol::Udp | Protocol::Icmp => Segment::NONE,
     };
-    let (rule, mss) = (matched.rule.id, matched.rule.mss);
-    request.birth = Birth { protocol, rule, lifetime, timeout_ns, first, mss };
-    match external(matched.generation, matched.position, matched.rule.pooling) {
+    request.birth = Birth { protocol, rule: rule.id, lifetime, timeout_ns, first, mss: rule.mss };
+    match external(matched.generation, matched.position, rule.pooling) {
         TRANSLATABLE => {}
         verdict => return Err(Verdict::from_number(verdict)),
     }
     // SAFETY: the helper has no precondition.
-    request.candidates = Candidates::new(matched.rule.ports, unsafe { bpf_get_prandom_u32() });
+    request.candidates = Candidates::new(&rule.ports, unsafe { bpf_get_prandom_u32() });
     request.generation = matched.generation;
-    request.rule = rule;
-    request.ports = matched.rule.ports;
+    request.rule = rule.id;
+    request.ports = rule.ports;
     Ok(())
 }
 

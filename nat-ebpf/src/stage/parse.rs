@@ -5,6 +5,7 @@ use aya_ebpf::{helpers::generated::bpf_loop, macros::map, maps::PerCpuArray};
 use nat_common::{
     addr::{Ipv4, Port},
     flow::Protocol,
+    fragment::Part,
     icmp::Kind,
     packet::{Packet, Transport},
     tcp::{
@@ -65,8 +66,7 @@ pub fn ipv4<F: Frame>(frame: &F) -> Result<Packet, Verdict> {
         length => usize::from(length) - header_bytes,
     };
     let transport_offset = IPV4_OFFSET + header_bytes;
-    let fragment = u16::from_be_bytes(ip.frags) & !IPV4_DONT_FRAGMENT != 0;
-    let transport = if fragment {
+    let transport = if Part::of(ip.frags).is_later() {
         Transport::Untranslatable(Verdict::Fragment)
     } else {
         transport(frame, ip.proto, transport_offset, payload_bytes)
@@ -83,9 +83,6 @@ pub fn ipv4<F: Frame>(frame: &F) -> Result<Packet, Verdict> {
         transport,
     })
 }
-
-/// Flags of the fragment field other than the more-fragments flag and the offset (RFC 791).
-const IPV4_DONT_FRAGMENT: u16 = 0xc000;
 
 /// Reads the transport header at `offset`; the packet says that `available` bytes are there.
 #[inline(always)]

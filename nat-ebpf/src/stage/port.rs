@@ -38,57 +38,139 @@ pub enum Tried {
 }
 
 /// Claims an external endpoint for this CPU's [`Request`]: afterwards its inbound key is in
-/// [`Request::claim`].
+/// [`Request::claim`]. `held` says that a socket of this machine has the one that is there already.
 ///
 /// The claim is the insertion itself, refused by the kernel if the tuple is there already, so two
 /// CPUs cannot both succeed. A destination that few ports are used toward gets a random one. Where
 /// that fails, the gateway begins to remember what is free toward it: see [`search`].
+///
+/// Here only the order of its steps: each is a function of its own, because there is no room on the
+/// stack for one below the other.
 #[inline(always)]
-pub fn claim() -> Result<(), Verdict> {
-    let Request { key, external, generation, now_ns, held, .. } = *request()?;
-    if held {
-        give_back(request()?);
+pub fn claim(held: bool) -> Result<(), Verdict> {
+    let mut step = find_place(held.into());
+    if step == BY_CHANCE {
+        step = try_by_chance();
     }
-    let destination = hint::destination(&key.translated(external, Port::NONE));
-    let at = match hints::find(destination, generation) {
-        Some(at) => at,
-        None => {
-            if by_chance()? {
-                return Ok(());
-            }
-            hints::assign(destination, now_ns / TICK_NS);
-            hints::find(destination, generation).ok_or(Verdict::Contended)?
-        }
-    };
-    let Request { rule, ports, claim, .. } = *request()?;
-    if held {
-        at.held(claim.local_port, now_ns);
+    if step == MAKE_PLACE {
+        step = make_place();
     }
-    if !search::begin(at, generation, rule, ports, now_ns)? {
-        return Err(Verdict::NoPort);
+    if step == GO_ON {
+        step = begin_search();
     }
     for _ in 0..CLAIM_ROUNDS_MAX {
-        match search::go_on() {
-            Outcome::Claimed => return Ok(()),
-            Outcome::InTheWay => session::take(&request()?.occupant, now_ns),
-            Outcome::Refused => return Err(open::refused(request()?.result)),
-            Outcome::Full | Outcome::Going => return Err(Verdict::NoPort),
+        if step != GO_ON {
+            break;
         }
+        step = search_port();
     }
-    Err(Verdict::Contended)
+    match Verdict::from_number(step as u8) {
+        _ if step >= BY_CHANCE => Err(Verdict::Contended),
+        Verdict::TranslatedOut => Ok(()),
+        verdict => Err(verdict),
+    }
 }
 
-/// Claims a random port. Returns whether one of a few was free.
+/// What a step returns for the next one; else it is the number of a verdict,
+/// [`Verdict::TranslatedOut`] if a port is claimed.
+const BY_CHANCE: u32 = 0x100;
+const MAKE_PLACE: u32 = 0x101;
+const GO_ON: u32 = 0x102;
+
+fn code(result: Result<u32, Verdict>) -> u32 {
+    match result {
+        Ok(next) => next,
+        Err(verdict) => verdict as u32,
+    }
+}
+
+/// Looks whether the destination is a busy one. Exported, as all of the steps, so that the verifier
+/// judges it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn find_place(held: u32) -> u32 {
+    let begin = || {
+        let request = request()?;
+        if held != 0 {
+            give_back(request);
+        }
+        let Some(at) = hints::find(destination(request), request.generation) else {
+            return Ok(BY_CHANCE);
+        };
+        if held != 0 {
+            at.held(request.claim.local_port, request.now_ns);
+        }
+        Ok(GO_ON)
+    };
+    code(begin())
+}
+
+/// Tries a few random ports.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn try_by_chance() -> u32 {
+    code(by_chance())
+}
+
+/// Begins to remember what is free toward the destination.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn make_place() -> u32 {
+    if let Ok(request) = request() {
+        hints::assign(destination(request), request.now_ns / TICK_NS);
+    }
+    GO_ON
+}
+
+/// Prepares the search.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn begin_search() -> u32 {
+    let begin = || {
+        let request = request()?;
+        // Without a place, another destination was given it at this moment.
+        let at = hints::find(destination(request), request.generation).ok_or(Verdict::Contended)?;
+        match search::begin(at, request)? {
+            true => Ok(GO_ON),
+            false => Err(Verdict::NoPort),
+        }
+    };
+    code(begin())
+}
+
 #[inline(always)]
-fn by_chance() -> Result<bool, Verdict> {
+fn destination(request: &Request) -> u64 {
+    hint::destination(&request.key.translated(request.external, Port::NONE))
+}
+
+/// A search. Takes away what is in its way, if anything; then another one claims the port.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn search_port() -> u32 {
+    match search::go_on() {
+        Outcome::Claimed => Verdict::TranslatedOut as u32,
+        Outcome::InTheWay => {
+            if let Ok(request) = request() {
+                session::take(&request.occupant, request.now_ns);
+            }
+            GO_ON
+        }
+        Outcome::Refused => code(request().and_then(|request| Err(open::refused(request.result)))),
+        Outcome::Full | Outcome::Going => code(Err(Verdict::NoPort)),
+    }
+}
+
+#[inline(always)]
+fn by_chance() -> Result<u32, Verdict> {
     request()?.tried = Tried::Taken;
     let body = try_next_port as unsafe extern "C" fn(u32, *mut c_void) -> i64;
     // A loop of the kernel's, because the verifier follows a loop of ours once for every turn.
     // SAFETY: the callback has the signature that the helper expects and takes no context.
     unsafe { bpf_loop(PORT_TRIES_MAX, body as *mut c_void, ptr::null_mut(), 0) };
     match request()?.tried {
+        Tried::Claimed => Ok(Verdict::TranslatedOut as u32),
         Tried::Refused => Err(open::refused(request()?.result)),
-        tried => Ok(tried == Tried::Claimed),
+        _ => Ok(MAKE_PLACE),
     }
 }
 
@@ -99,8 +181,7 @@ unsafe extern "C" fn try_next_port(_turn: u32, _context: *mut c_void) -> i64 {
     let Ok(request) = request() else {
         return ENOUGH;
     };
-    let port = request.candidates.next_port();
-    match attempt(port) {
+    match attempt(request.candidates.next_port()) {
         Tried::Claimed | Tried::Refused => ENOUGH,
         // A port of another's whose time is over is found by the search.
         Tried::InTheWay | Tried::Taken | Tried::Rests => AGAIN,

@@ -14,7 +14,6 @@ use nat_common::{
     addr::Port,
     hint::{self, CHUNK_PORTS, Hint, Rank, TICK_NS, When},
     limits::SEARCH_TURNS_MAX,
-    port::PortRange,
     verdict::Verdict,
 };
 
@@ -22,13 +21,13 @@ use crate::packet::opaque;
 
 use super::{
     hints,
+    open::{Request, request},
     port::{self, Tried},
 };
 
 /// A search, in this CPU's memory.
 pub struct Search {
     at: hints::At,
-    range: PortRange,
     stamp: u64,
     /// Now, as a tick.
     now: u64,
@@ -84,25 +83,19 @@ fn search() -> Option<&'static mut Search> {
 
 /// Prepares a search. Returns whether there is anything to look for.
 #[inline(always)]
-pub fn begin(
-    at: hints::At,
-    generation: u32,
-    rule: u32,
-    range: PortRange,
-    now_ns: u64,
-) -> Result<bool, Verdict> {
+pub fn begin(at: hints::At, request: &Request) -> Result<bool, Verdict> {
     let search = search().ok_or(Verdict::NotConfigured)?;
-    search.now = now_ns / TICK_NS;
-    search.stamp = hint::stamp(generation, rule, at.owner);
+    search.now = request.now_ns / TICK_NS;
+    search.stamp = hint::stamp(request.generation, request.rule, at.owner);
     search.before = at.when();
     at.use_at(search.now);
     if search.before.tick(search.stamp) > search.now {
         return Ok(false);
     }
     search.at = at;
-    search.range = range;
-    search.first = u32::from(range.min) / CHUNK_PORTS;
-    search.last = u32::from(range.max) / CHUNK_PORTS;
+    let (first, last) = request.ports.ends();
+    search.first = first / CHUNK_PORTS;
+    search.last = last / CHUNK_PORTS;
     search.left = search.last.wrapping_sub(search.first).wrapping_add(1);
     // SAFETY: the helper has no precondition.
     search.turn = unsafe { bpf_get_prandom_u32() };
@@ -117,21 +110,13 @@ pub fn begin(
 /// away.
 #[inline(always)]
 pub fn go_on() -> Outcome {
-    search_port();
-    search().map_or(Outcome::Refused, |search| search.outcome)
-}
-
-/// Exported, so that the verifier judges it once.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn search_port() -> u32 {
     if let Some(search) = search() {
         search.outcome = Outcome::Going;
     }
     let body = turn as unsafe extern "C" fn(u32, *mut c_void) -> i64;
     // SAFETY: the callback has the signature that the helper expects and takes no context.
     unsafe { bpf_loop(SEARCH_TURNS_MAX, body as *mut c_void, ptr::null_mut(), 0) };
-    0
+    search().map_or(Outcome::Refused, |search| search.outcome)
 }
 
 const AGAIN: i64 = 0;
@@ -177,7 +162,8 @@ fn look(search: &mut Search) {
         search.release = search.release.min(tick);
         return;
     }
-    let allowed = hint::allowed(search.range, number);
+    let Ok(request) = request() else { return };
+    let allowed = request.ports.among(number * CHUNK_PORTS);
     let Some(hints) = search.at.hints(number) else { return };
     let mut best = Rank::NONE;
     for index in 0..CHUNK_PORTS {
@@ -204,8 +190,10 @@ fn look(search: &mut Search) {
 /// The better one of two, without a branch: the verifier would walk each way through all ports.
 #[inline(always)]
 fn better(one: Rank, other: Rank) -> Rank {
-    let distance = opaque(other.0.wrapping_sub(one.0) as usize) as i64;
-    Rank(one.0.wrapping_add((distance & distance >> 63) as u64))
+    let distance = other.0.wrapping_sub(one.0);
+    // All ones if the other one is less. Opaque, because the compiler would make a branch of it.
+    let less = opaque((distance as i64 >> 63) as usize) as u64;
+    Rank(one.0.wrapping_add(distance & less))
 }
 
 /// Tries the best port.

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use nat_common::{
     addr::{Ipv4, Port},
-    external::ExternalKey,
+    external::{ExternalKey, ExternalPorts},
     flow::{FlowKey, Protocol},
     packet::{Packet, Transport},
 };
@@ -44,12 +44,16 @@ pub fn has(ctx: *mut c_void, claim: &FlowKey) -> bool {
 /// Whether some rule may use a port of an address.
 #[inline(always)]
 fn translated(address: Ipv4, protocol: Protocol, port: Port) -> bool {
-    let Ok(generation) = classify::generation() else {
-        return false;
-    };
-    let key = ExternalKey { generation, address, protocol: protocol as u32 };
+    external(address, protocol as u8).is_some_and(|ports| ports.contains(port.number()))
+}
+
+/// The ports of an address that rules may use, if they use it at all for a protocol (IANA number).
+#[inline(always)]
+pub fn external(address: Ipv4, protocol: u8) -> Option<&'static ExternalPorts> {
+    let generation = classify::generation().ok()?;
+    let key = ExternalKey { generation, address, protocol: protocol.into() };
     // SAFETY: entries of the generation in force are not removed.
-    unsafe { EXTERNALS.get(&key) }.is_some_and(|ports| ports.contains(port.number()))
+    unsafe { EXTERNALS.get(&key) }
 }
 
 /// Whether a socket of this machine takes packets from one endpoint to another: a connection, in

@@ -13,6 +13,8 @@
 //! | `masquerade` | the kernel's own NAT, to test the laboratory itself and to compare with |
 //! | `sniffer` | what really went over a link |
 //! | `leaks`, `checksums` | what the sniffer's frames must not and must show |
+//! | `tuples` | which connections they show, and how soon a tuple was used again |
+//! | `stun` | how a NAT behaves (RFC 5780), by coturn |
 //! | `traffic` | TCP, UDP, ping, raw frames |
 //! | `process`, `wait`, `worker`, `pcap`, `packet_socket` | what those are made of |
 
@@ -27,8 +29,10 @@ mod packet_socket;
 pub mod pcap;
 pub mod process;
 pub mod sniffer;
+pub mod stun;
 pub mod topology;
 pub mod traffic;
+pub mod tuples;
 pub mod wait;
 pub mod worker;
 
@@ -38,3 +42,4 @@ pub use netns::NetNs;
 pub use offloads::Offloads;
 pub use sniffer::{Capture, Direction, Frame, Sniffer};
 pub use topology::Lab;
+pub use tuples::Tuples;

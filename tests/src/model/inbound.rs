@@ -1,4 +1,6 @@
 //! A packet's way in.
+use std::net::Ipv4Addr;
+
 use nat_common::{flow::Direction, instance::Role, verdict::Verdict};
 
 use super::{
@@ -23,16 +25,28 @@ impl Model {
         if early(sent.hook) {
             leave_unusual(&self.host, sent.frame, &packet)?;
         }
+        self.refuse_fragment(sent, &packet, Direction::Inbound)?;
+        if let Some(outcome) = self.later_fragment(sent, &packet, Direction::Inbound)? {
+            return Ok(outcome);
+        }
+        self.way_to_its_owner(sent, &packet)
+            .map_err(|verdict| self.verdict_of_fragment(sent, &packet, Direction::Inbound, verdict))
+    }
+
+    /// The way in of a packet that has its ports.
+    fn way_to_its_owner(&mut self, sent: Sent<'_>, packet: &Packet) -> Result<Outcome, Verdict> {
+        let whole = !packet.part.is_fragment();
         if packet.content == Content::Other(Verdict::IcmpRefused) {
             return Err(Verdict::IcmpRefused);
         }
         if packet.content == Content::Error
-            && let Some(outcome) = self.error(sent, &packet, Direction::Inbound)?
+            && whole
+            && let Some(outcome) = self.error(sent, packet, Direction::Inbound)?
         {
             return Ok(outcome);
         }
-        let Some(flow) = self.owner(&packet) else {
-            return Err(self.without_session_in(sent, &packet));
+        let Some(flow) = self.owner(packet) else {
+            return Err(self.without_session_in(sent, packet));
         };
         let hop = if early(sent.hook) {
             let length = packet.total_length;
@@ -40,8 +54,9 @@ impl Model {
         } else {
             None
         };
-        self.prolong(&flow, Direction::Inbound, &packet, sent)?;
-        let frame = rewrite::destination(sent.frame, &packet, flow.local, hop);
+        self.prolong(&flow, Direction::Inbound, packet, sent)?;
+        self.note_fragment(sent, packet, Direction::Inbound, flow.local.0);
+        let frame = rewrite::destination(sent.frame, packet, flow.local, hop);
         let verdict = self.count(sent, Verdict::TranslatedIn);
         Ok(Outcome { verdict, frame })
     }
@@ -66,10 +81,23 @@ impl Model {
         self.host.outside_has(packet.destination)
             && table.rules.iter().any(|rule| match &rule.action {
                 Action::Snat(snat) => {
-                    let (first, last) = snat.ports;
                     snat.addresses.contains(&packet.destination)
                         && snat.protocols.contains(&protocol)
-                        && (first..=last).contains(&port)
+                        && snat.allows(port)
+                }
+                Action::Route | Action::Drop => false,
+            })
+    }
+
+    /// Whether some rule may translate to an address.
+    pub(super) fn translates_to(&self, address: Ipv4Addr, protocol: u8) -> bool {
+        let Some(table) = &self.table else { return false };
+        self.host.outside_has(address)
+            && table.rules.iter().any(|rule| match &rule.action {
+                Action::Snat(snat) => {
+                    let protocol = Protocol::from_number(protocol);
+                    snat.addresses.contains(&address)
+                        && protocol.is_some_and(|one| snat.protocols.contains(&one))
                 }
                 Action::Route | Action::Drop => false,
             })

@@ -19,6 +19,7 @@
 //! | `outbound`, `inbound` | a packet's way |
 //! | `opening` | the choice of an external endpoint, judged |
 //! | `error` | ICMP errors |
+//! | `fragments` | packets in parts |
 //! | `rewrite`, `checksum` | the frame that leaves |
 //! | `counters` | what has been counted |
 
@@ -26,6 +27,7 @@ pub mod checksum;
 pub mod counters;
 mod error;
 pub mod flow;
+mod fragments;
 pub mod host;
 mod inbound;
 mod opening;
@@ -50,6 +52,7 @@ use nat_common::{
 pub use self::opening::Opening;
 use self::{
     counters::{Counters, Weight},
+    fragments::Fragments,
     host::Host,
     rules::Table,
     sessions::Sessions,
@@ -89,6 +92,7 @@ pub struct Model {
     pub table: Option<Table>,
     pub sessions: Sessions,
     pub counters: Counters,
+    fragments: Fragments,
     /// Under paired pooling, a client's address in a set of addresses: the same for ever.
     pairs: HashMap<(Ipv4Addr, BTreeSet<Ipv4Addr>), Ipv4Addr>,
 }
@@ -107,6 +111,7 @@ impl Model {
             table: None,
             sessions: Sessions::new(max_sessions),
             counters: Counters::default(),
+            fragments: Fragments::default(),
             pairs: HashMap::new(),
         }
     }

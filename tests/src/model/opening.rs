@@ -1,7 +1,7 @@
 //! A new session: the program chooses the external endpoint, or refuses. The model judges.
 use std::{collections::HashMap, net::Ipv4Addr};
 
-use nat_common::{hint::TICK_NS, stats::Hook, verdict::Verdict};
+use nat_common::{flow::Direction, hint::TICK_NS, stats::Hook, verdict::Verdict};
 
 use super::{
     Model, Outcome, Sent,
@@ -79,9 +79,8 @@ impl Model {
 
     fn adopt(&mut self, opening: &Opening, external: Endpoint) -> Result<Outcome, String> {
         let (address, port) = external;
-        let (first, last) = opening.snat.ports;
-        if !(first..=last).contains(&port) {
-            return Err(format!("external port {port} is not in {first}-{last}"));
+        if !opening.snat.allows(port) {
+            return Err(format!("external port {port} is not allowed by {:?}", opening.snat));
         }
         self.check_address(opening, address)?;
         if let Some(holder) = self.sessions.claimant(&opening.outside(external)) {
@@ -102,6 +101,7 @@ impl Model {
         (session.out.packets, session.out.bytes) = (weight.packets, weight.bytes);
         self.sessions.insert(session);
         self.counters.session(&opening.rule);
+        self.note_fragment(sent, &opening.packet, Direction::Outbound, address);
         let frame = rewrite::source(&opening.frame, &opening.packet, external, opening.hop);
         let verdict = self.count(sent, Verdict::TranslatedOut);
         Ok(Outcome { verdict, frame })
@@ -134,7 +134,6 @@ impl Model {
     /// Ports of the range by what stands in the way: (taken by a live session, free or ended),
     /// at the address where most are taken: the one that may have been tried.
     fn occupancy(&self, opening: &Opening) -> (usize, usize) {
-        let (first, last) = opening.snat.ports;
         let mut taken: HashMap<Ipv4Addr, usize> = HashMap::new();
         for session in self.sessions.all() {
             let (address, port) = session.external;
@@ -142,13 +141,15 @@ impl Model {
                 opening.outside(session.external) == session.flow.with_local(session.external);
             // The program may know of an end a little later.
             let lives = session.live(self.now_ns.saturating_sub(LATE_NS));
-            if rival && (first..=last).contains(&port) && lives {
+            if rival && opening.snat.allows(port) && lives {
                 *taken.entry(address).or_default() += 1;
             }
         }
         let taken = opening.addresses.iter().filter_map(|address| taken.get(address)).max();
         let taken = taken.copied().unwrap_or(0);
-        (taken, usize::from(last - first) + 1 - taken)
+        let (first, last) = opening.snat.ports;
+        let allowed = (first..=last).filter(|port| opening.snat.allows(*port)).count();
+        (taken, allowed - taken)
     }
 
     /// Refusing for want of a port needs a live session on each of them toward this remote.

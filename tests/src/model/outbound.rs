@@ -22,19 +22,33 @@ impl Model {
 
     fn way_out(&mut self, sent: Sent<'_>) -> Result<Expected, Verdict> {
         let packet = packet::read(sent.frame)?;
+        self.refuse_fragment(sent, &packet, Direction::Outbound)?;
+        if let Some(outcome) = self.later_fragment(sent, &packet, Direction::Outbound)? {
+            return Ok(Expected::Certain(outcome));
+        }
+        self.way_of_its_own(sent, &packet).map_err(|verdict| {
+            self.verdict_of_fragment(sent, &packet, Direction::Outbound, verdict)
+        })
+    }
+
+    /// The way out of a packet that has its ports.
+    fn way_of_its_own(&mut self, sent: Sent<'_>, packet: &Packet) -> Result<Expected, Verdict> {
+        let whole = !packet.part.is_fragment();
         if !early(sent.hook)
+            && whole
             && packet.content == Content::Error
-            && let Some(outcome) = self.error(sent, &packet, Direction::Outbound)?
+            && let Some(outcome) = self.error(sent, packet, Direction::Outbound)?
         {
             return Ok(Expected::Certain(outcome));
         }
         let flow = packet.outbound_flow();
-        let hop = self.early_out(sent, &packet, flow.ok())?;
+        let hop = self.early_out(sent, packet, flow.ok())?;
         let Some(flow) = flow.ok().filter(|flow| self.lives(flow)) else {
-            return self.without_session_out(sent, &packet, flow, hop);
+            return self.without_session_out(sent, packet, flow, hop);
         };
-        let external = self.prolong(&flow, Direction::Outbound, &packet, sent)?;
-        let frame = rewrite::source(sent.frame, &packet, external, hop);
+        let external = self.prolong(&flow, Direction::Outbound, packet, sent)?;
+        self.note_fragment(sent, packet, Direction::Outbound, external.0);
+        let frame = rewrite::source(sent.frame, packet, external, hop);
         let verdict = self.count(sent, Verdict::TranslatedOut);
         Ok(Expected::Certain(Outcome { verdict, frame }))
     }
@@ -175,6 +189,7 @@ pub(super) fn leave_unusual(host: &Host, frame: &[u8], packet: &Packet) -> Resul
         return Err(Verdict::LeftTtl);
     }
     match packet.content {
+        _ if packet.part.is_fragment() => Err(Verdict::LeftUntranslatable),
         Content::Error | Content::Other(_) => Err(Verdict::LeftUntranslatable),
         _ => Ok(()),
     }

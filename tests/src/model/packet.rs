@@ -31,7 +31,31 @@ pub struct Packet {
     pub transport: usize,
     /// Where the packet ends in the frame.
     pub end: usize,
+    pub part: Part,
     pub content: Content,
+}
+
+/// Which part of a packet it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    pub id: u16,
+    /// Whether more of the packet comes behind it.
+    pub more: bool,
+    /// Eights of bytes before it.
+    pub offset: usize,
+}
+
+impl Part {
+    #[must_use]
+    pub fn is_fragment(self) -> bool {
+        self.more || self.offset != 0
+    }
+
+    /// Whether it would be written over the flags of a TCP header.
+    #[must_use]
+    pub fn in_tcp_header(self, packet: &Packet) -> bool {
+        self.offset == 1 && packet.protocol == Protocol::Tcp.number()
+    }
 }
 
 /// What a TCP header says beside the ports.
@@ -94,7 +118,7 @@ pub fn read(frame: &[u8]) -> Result<Packet, Verdict> {
         _ => return Err(Verdict::NotIpv4),
     }
     let header: [u8; 20] = bytes_at(frame, IPV4).ok_or(Verdict::Malformed)?;
-    let [version_and_length, _, a, b, _, _, c, d, ttl, protocol, ..] = header;
+    let [version_and_length, _, a, b, i, j, c, d, ttl, protocol, ..] = header;
     let header_bytes = usize::from(version_and_length & 15) * 4;
     let total_length = u16::from_be_bytes([a, b]);
     // A super-frame longer than the field can say has 0 there.
@@ -107,8 +131,10 @@ pub fn read(frame: &[u8]) -> Result<Packet, Verdict> {
         return Err(Verdict::Malformed);
     }
     let transport = IPV4 + header_bytes;
-    let more_fragments_and_offset = u16::from_be_bytes([c, d]) & 0x3fff;
-    let content = if more_fragments_and_offset != 0 {
+    let place = u16::from_be_bytes([c, d]);
+    let (id, more, offset) =
+        (u16::from_be_bytes([i, j]), place & 0x2000 != 0, usize::from(place & 0x1fff));
+    let content = if offset != 0 {
         Content::Other(Verdict::Fragment)
     } else {
         content(frame.get(transport..end).unwrap_or_default(), protocol)
@@ -122,6 +148,7 @@ pub fn read(frame: &[u8]) -> Result<Packet, Verdict> {
         total_length,
         transport,
         end,
+        part: Part { id, more, offset },
         content,
     })
 }

@@ -38,6 +38,17 @@ pub struct Snat {
     pub random: bool,
     /// First and last external port.
     pub ports: (u16, u16),
+    /// Those of them that are not used: first and last, any number of times.
+    pub excluded: Vec<(u16, u16)>,
+}
+
+impl Snat {
+    /// Whether an external port may be used.
+    #[must_use]
+    pub fn allows(&self, port: u16) -> bool {
+        let holds = |&(first, last): &(u16, u16)| (first..=last).contains(&port);
+        holds(&self.ports) && !self.excluded.iter().any(holds)
+    }
 }
 
 /// Idle times in seconds.

@@ -1,4 +1,5 @@
 //! What the tests of layer 2 share.
 pub mod bench;
+pub mod fragments;
 pub mod frames;
 pub mod test_run;

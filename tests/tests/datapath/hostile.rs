@@ -70,20 +70,6 @@ fn a_tcp_header_that_claims_less_than_itself_is_dropped() {
 }
 
 #[test]
-fn fragments_are_dropped_by_name() {
-    let bench = Bench::new(INTERNET);
-    for (first, more, offset) in [("first", true, 0), ("later", true, 185), ("last", false, 185)] {
-        let frame = frames::udp((CLIENT, 5000), (SERVER, 3478), &[7; 64]);
-        let frame = frames::with_ipv4(&frame, |header| {
-            header.dont_fragment = false;
-            header.more_fragments = more;
-            header.fragment_offset = etherparse::IpFragOffset::try_new(offset).unwrap();
-        });
-        refused(&bench, first, &frame, Verdict::Fragment);
-    }
-}
-
-#[test]
 fn icmp_other_than_echo_is_dropped_by_name() {
     let bench = Bench::new(INTERNET);
     for kind in [3, 4, 5, 9, 10, 11, 12, 13, 17] {

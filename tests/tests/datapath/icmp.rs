@@ -407,19 +407,6 @@ fn rfc5508_req10a_the_stack_sees_the_untranslated_packet_whose_time_is_up() {
     }
 }
 
-/// A fragment of an error has no whole message to sum up.
-#[test]
-fn fragments_of_errors_are_fragments() {
-    let bench = Bench::new(INTERNET);
-    let (_, flow) = flows(&bench).swap_remove(0);
-    let frame = error((UNREACHABLE, PORT), CLIENT, SERVER, &flow.reply.arrived);
-    let frame = frames::with_ipv4(&frame, |header| {
-        header.more_fragments = true;
-        header.dont_fragment = false;
-    });
-    assert_eq!(bench.send(Hook::TcEgress, &frame).verdict, Verdict::Fragment);
-}
-
 /// Whatever is quoted: nothing that is covered leaves untranslated, and no error is sent on with a
 /// checksum that is wrong.
 #[test]

@@ -2,6 +2,7 @@
 //! clock that the tests move. Frames are built and checked by etherparse.
 #![expect(clippy::unwrap_used, reason = "a test that cannot do what it says has failed")]
 
+mod attacks;
 mod choices;
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "every test of layer 2 uses a part of it")]
@@ -9,11 +10,13 @@ mod common;
 mod cooldown;
 mod expiry;
 mod fields;
+mod fragments;
 mod hostile;
 mod icmp;
 mod mss;
 mod resources;
 mod rules;
+mod suites;
 mod tcp;
 mod unclaimed;
 mod verifier;

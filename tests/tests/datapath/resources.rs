@@ -5,7 +5,7 @@ use nat_common::{stats::Hook, verdict::Verdict};
 
 use super::{
     bench::{BOTH, Bench, INTERNET},
-    frames::{self, CLIENT, SERVER},
+    frames::{self, CLIENT, GATEWAY, SERVER, SYN},
 };
 
 fn from_port(port: u16) -> Vec<u8> {
@@ -49,6 +49,34 @@ fn external_tuples_are_unique() {
     }
     assert_eq!((tuples.len(), refused), (usize::from(ports), ports), "all ports, once each");
     assert_eq!(bench.claims(), tuples.len());
+}
+
+/// The ports of the gateway's own services, for instance.
+#[test]
+fn rfc6056_3_2_excluded_ports_are_never_used() {
+    let rule =
+        format!("{INTERNET}ports = \"4000-4011\"\nexclude_ports = [4000, \"4003-4005\", 4010]\n");
+    let allowed: HashSet<u16> = [4001, 4002, 4006, 4007, 4008, 4009, 4011].into();
+    for hooks in BOTH {
+        let bench = Bench::new(&rule);
+        let mut used = HashSet::new();
+        for port in 1..=20 {
+            let seen = bench.send(hooks.out, &from_port(port));
+            match seen.verdict {
+                Verdict::TranslatedOut => {
+                    assert!(used.insert(frames::read(&seen.frame).source.1), "given out twice");
+                }
+                verdict => assert_eq!(verdict, Verdict::NoPort),
+            }
+        }
+        assert_eq!(used, allowed);
+        // They are the stack's, whether it has a socket there or not.
+        for port in 4000..=4011 {
+            let frame = frames::tcp((SERVER, 80), (GATEWAY, port), SYN, b"");
+            let silent = bench.send(Hook::TcIngress, &frame).verdict == Verdict::NoMapping;
+            assert_eq!(silent, allowed.contains(&port), "{port}");
+        }
+    }
 }
 
 #[test]

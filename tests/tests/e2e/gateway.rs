@@ -53,7 +53,8 @@ impl Gateway {
         Self::in_lab(lab, "\"lan0\", \"lan1\"")
     }
 
-    fn in_lab(lab: Lab, inside: &'static str) -> Self {
+    /// The same in a laboratory that is as a test needs it.
+    pub fn in_lab(lab: Lab, inside: &'static str) -> Self {
         let bpffs = BpfFs::new();
         let nat = NatCtl::new(&lab.gateway, &bpffs);
         Self { nat, lab, inside, files: tempfile::tempdir().unwrap(), bpffs }

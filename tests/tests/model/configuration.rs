@@ -64,6 +64,7 @@ fn snat(choice: &mut Choice, protocols: &[Protocol]) -> Action {
         (1, (1, 3)),
         (1, (4000, 4000)),
     ]);
+    let excluded = if choice.one_in(3) { excluded(choice, ports) } else { Vec::new() };
     let protocols =
         if protocols.len() > 1 && choice.one_in(5) { &protocols[..2] } else { protocols };
     Action::Snat(Snat {
@@ -71,7 +72,20 @@ fn snat(choice: &mut Choice, protocols: &[Protocol]) -> Action {
         addresses: addresses.to_vec(),
         random: choice.one_in(3),
         ports,
+        excluded,
     })
+}
+
+/// Some of the ports, but not all.
+fn excluded(choice: &mut Choice, (first, last): (u16, u16)) -> Vec<(u16, u16)> {
+    let left = first + choice.below(u64::from(last - first) + 1) as u16;
+    let mut some = || {
+        let port = first + choice.below(u64::from(last - first) + 1) as u16;
+        let length = choice.below(3) as u16;
+        (port, port.saturating_add(length).min(last))
+    };
+    let ranges: Vec<_> = (0..5).map(|_| some()).collect();
+    ranges.into_iter().filter(|(low, high)| !(*low..=*high).contains(&left)).collect()
 }
 
 fn timeouts(choice: &mut Choice) -> Timeouts {
@@ -130,9 +144,11 @@ fn snat_text(snat: &Snat) -> String {
         };
         name.to_owned()
     }));
-    let (first, last) = snat.ports;
+    let range = |(first, last): (u16, u16)| format!("{first}-{last}");
+    let (ports, excluded) = (range(snat.ports), quoted(snat.excluded.iter().copied().map(range)));
     format!(
-        "action = \"snat\"\nprotocols = {protocols}\nports = \"{first}-{last}\"\n\
+        "action = \"snat\"\nprotocols = {protocols}\nports = \"{ports}\"\n\
+         exclude_ports = {excluded}\n\
          source = {{ addresses = {addresses}, pooling = \"{pooling}\" }}\n"
     )
 }

@@ -35,6 +35,8 @@ pub struct Plan {
     pub options: usize,
     /// Flags and offset.
     pub fragment: u16,
+    /// Identification.
+    pub id: u16,
     /// Added to the right checksums: of IPv4, and of what is in it.
     pub damage: (u16, u16),
     /// UDP without a checksum.
@@ -57,12 +59,25 @@ impl Plan {
             ttl: 64,
             options: 0,
             fragment: 0x4000,
+            id: 0x1234,
             damage: (0, 0),
             no_checksum: false,
             padding: 0,
             cut: usize::MAX,
             foreign: false,
         }
+    }
+
+    /// Makes what is behind the IPv4 header a number of whole eights of bytes.
+    pub fn even(&mut self) {
+        let (_, segment, _) = self.segment();
+        self.payload
+            .resize(self.payload.len() + segment.len().next_multiple_of(8) - segment.len(), 0);
+    }
+
+    /// IANA number of the transport.
+    pub fn protocol(&self) -> u8 {
+        self.segment().0
     }
 
     /// The frame.
@@ -134,7 +149,7 @@ impl Plan {
         let bytes = 20 + 4 * self.options;
         let mut header = vec![0x40 | (bytes / 4) as u8, 0];
         header.extend_from_slice(&((bytes + segment) as u16).to_be_bytes());
-        header.extend_from_slice(&[0x12, 0x34]);
+        header.extend_from_slice(&self.id.to_be_bytes());
         header.extend_from_slice(&self.fragment.to_be_bytes());
         header.extend_from_slice(&[self.ttl, protocol, 0, 0]);
         header.extend_from_slice(&self.source.octets());

@@ -7,7 +7,7 @@ use nat_tests::model::{
     session::Session,
 };
 
-use super::{choice::Choice, configuration};
+use super::{choice::Choice, configuration, frames::Plan};
 
 /// Which hooks see the packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,13 +41,15 @@ pub struct Generator {
     pub(super) kind: Kind,
     pub(super) choice: Choice,
     known: Vec<(Flow, Endpoint)>,
+    /// Packets of which a fragment has been sent, the first one or not.
+    pub(super) in_parts: Vec<(bool, Plan)>,
     /// Packets that are sent before the first rule table.
     unconfigured: u32,
 }
 
 impl Generator {
     pub fn new(kind: Kind, choice: Choice) -> Self {
-        Self { kind, choice, known: Vec::new(), unconfigured: 30 }
+        Self { kind, choice, known: Vec::new(), in_parts: Vec::new(), unconfigured: 30 }
     }
 
     /// Remembers a session that was made.

@@ -20,6 +20,11 @@ use super::{
 
 impl Generator {
     pub(super) fn packet(&mut self, model: &Model) -> Step {
+        if self.choice.below(10) == 0
+            && let Some((inbound, plan)) = self.next_part()
+        {
+            return self.step(inbound, &plan);
+        }
         let known = self.some_known();
         let mut quoted = None;
         let (inbound, mut plan) = match (self.choice.below(100), known) {
@@ -39,6 +44,13 @@ impl Generator {
         if let Some(packet) = quoted {
             plan.payload = packet;
         }
+        if self.choice.below(15) == 0 {
+            self.first_part(inbound, &mut plan);
+        }
+        self.step(inbound, &plan)
+    }
+
+    fn step(&mut self, inbound: bool, plan: &Plan) -> Step {
         let mut frame = plan.build();
         self.mangle(&mut frame);
         let early = match self.kind {
@@ -54,6 +66,51 @@ impl Generator {
         };
         let segments = if !early && self.choice.one_in(20) { 45 } else { 0 };
         Step::Packet { hook, segments, frame }
+    }
+
+    /// Makes a packet the first fragment of a longer one.
+    fn first_part(&mut self, inbound: bool, plan: &mut Plan) {
+        /// Packets in parts at a time.
+        const PACKETS: u64 = 6;
+        plan.fragment = 0x2000;
+        plan.id = self.choice.below(3) as u16;
+        plan.payload.truncate(40);
+        if !self.choice.one_in(10) {
+            plan.even();
+        }
+        if self.in_parts.len() < PACKETS as usize {
+            self.in_parts.push((inbound, plan.clone()));
+        } else {
+            let at = self.choice.below(PACKETS) as usize;
+            self.in_parts[at] = (inbound, plan.clone());
+        }
+    }
+
+    /// Another fragment of a packet, behind the first one or over it.
+    fn next_part(&mut self) -> Option<(bool, Plan)> {
+        let count = self.in_parts.len() as u64;
+        let at = if count == 0 { return None } else { self.choice.below(count) as usize };
+        let (inbound, first) = self.in_parts[at].clone();
+        let mut plan = first;
+        if self.choice.one_in(8) {
+            // The same again, or with less behind it.
+            plan.payload.truncate(self.choice.of(&[0, 8, 16, 40]));
+            return Some((inbound, plan));
+        }
+        plan.transport = Transport::Other(plan.protocol());
+        let units = 1 + self.choice.below(3);
+        plan.payload = vec![self.choice.bits() as u8; units as usize * 8];
+        // Here and there: bytes that are not counted in eights, and parts far behind the others.
+        if self.choice.one_in(6) {
+            plan.payload.pop();
+        }
+        let offset = match self.choice.below(20) {
+            0 => 8180 + self.choice.below(12),
+            _ => 1 + self.choice.below(12),
+        };
+        let more = if self.choice.one_in(3) { 0 } else { 0x2000 };
+        plan.fragment = more | offset as u16;
+        Some((inbound, plan))
     }
 
     /// A flow from anybody to anybody, new or not.

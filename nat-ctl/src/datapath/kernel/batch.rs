@@ -1,13 +1,14 @@
 //! Reading a whole hash map in batches: BPF_MAP_LOOKUP_BATCH, which aya lacks and which costs a
 //! fifth of reading entry by entry.
 use std::{
-    io,
-    marker::PhantomData,
-    mem,
+    io, mem,
     os::fd::{AsFd, AsRawFd},
 };
 
-use aya::{Pod, maps::MapData};
+use aya::{
+    Pod,
+    maps::{HashMap, IterableMap, MapData, MapError},
+};
 
 /// `BPF_MAP_LOOKUP_BATCH` of `enum bpf_cmd` (include/uapi/linux/bpf.h).
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
@@ -29,22 +30,25 @@ struct Attributes {
     flags: u64,
 }
 
-/// A hash map that is only read, and whole.
-pub struct BatchMap<K, V> {
-    data: MapData,
-    types: PhantomData<(K, V)>,
+/// A hash map that is read as a whole.
+pub struct BatchMap<K: Pod, V> {
+    map: HashMap<MapData, K, V>,
 }
 
 impl<K: Pod, V: Pod> BatchMap<K, V> {
-    /// `data` must be a hash map with these sizes of key and value.
-    pub const fn new(data: MapData) -> Self {
-        Self { data, types: PhantomData }
+    pub const fn new(map: HashMap<MapData, K, V>) -> Self {
+        Self { map }
+    }
+
+    /// Writes an entry, whether it is there or not.
+    pub fn set(&mut self, key: &K, value: &V) -> Result<(), MapError> {
+        self.map.insert(key, value, 0)
     }
 
     /// Calls `visit` with every entry. An entry that is added or removed meanwhile may or may not
     /// be seen.
     pub fn for_each(&self, visit: impl FnMut(&K, &V)) -> io::Result<()> {
-        for_each(self.data.fd().as_fd().as_raw_fd(), visit)
+        for_each(self.map.map().fd().as_fd().as_raw_fd(), visit)
     }
 }
 

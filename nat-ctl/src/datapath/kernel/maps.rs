@@ -7,11 +7,12 @@ use nat_common::{
     cooldown::{CooldownCounters, Rested, Resting},
     external::{ExternalKey, ExternalPorts},
     flow::FlowKey,
+    fragment::{Datagram, FragmentKey},
     guard::{Guard, LocalKey},
     hint::{self, CHUNKS, Chunk, Place, WAYS},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
     limits::{
-        CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, GUARDS_MAX, INTERFACES_MAX,
+        CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, FRAGMENTS_MAX, GUARDS_MAX, INTERFACES_MAX,
         LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
     },
     pool::{Pool, PoolKey},
@@ -32,7 +33,7 @@ pub const SESSION_MAPS: [&str; 2] = ["OUTBOUND", "INBOUND"];
 pub const COOLING_MAPS: [&str; 2] = ["COOLING", "COOLING_ORDER"];
 
 /// All pinned maps.
-pub const PINNED_MAPS: [&str; 26] = [
+pub const PINNED_MAPS: [&str; 28] = [
     "OUTBOUND",
     "INBOUND",
     "COOLING",
@@ -52,6 +53,8 @@ pub const PINNED_MAPS: [&str; 26] = [
     "GUARDS",
     "LOCALS",
     "EXTERNALS",
+    "FRAGMENTS",
+    "FRAGMENTS_PASSED",
     "INTERFACES",
     "VERDICTS",
     "RULE_COUNTERS",
@@ -96,6 +99,8 @@ pub struct Maps {
     pub guards: LpmTrie<MapData, PrefixKey, Guard>,
     pub locals: HashMap<MapData, LocalKey, u32>,
     pub externals: HashMap<MapData, ExternalKey, ExternalPorts>,
+    pub fragments: HashMap<MapData, FragmentKey, Datagram>,
+    pub fragments_passed: HashMap<MapData, FragmentKey, u64>,
     pub interfaces: HashMap<MapData, u32, Interface>,
     pub verdicts: PerCpuArray<MapData, Counter>,
     pub rule_counters: PerCpuArray<MapData, RuleCounters>,
@@ -147,6 +152,8 @@ impl Maps {
             guards: open(pins, "GUARDS", GUARDS_MAX)?,
             locals: open(pins, "LOCALS", LOCAL_ADDRESSES_MAX)?,
             externals: open(pins, "EXTERNALS", EXTERNALS_MAX)?,
+            fragments: open(pins, "FRAGMENTS", FRAGMENTS_MAX)?,
+            fragments_passed: open(pins, "FRAGMENTS_PASSED", FRAGMENTS_MAX)?,
             interfaces: open(pins, "INTERFACES", INTERFACES_MAX)?,
             verdicts: open(pins, "VERDICTS", COUNTERS)?,
             rule_counters: open(pins, "RULE_COUNTERS", RULE_IDS_MAX)?,
@@ -174,8 +181,7 @@ fn array<V: Pod>(pins: &Pins, name: &str, entries: u32) -> Result<Array<MapData,
 }
 
 fn batch<K: Pod, V: Pod>(pins: &Pins, name: &str, entries: u32) -> Result<BatchMap<K, V>, Error> {
-    open::<HashMap<MapData, K, V>>(pins, name, entries)?;
-    Ok(BatchMap::new(data(pins, name, entries)?))
+    open(pins, name, entries).map(BatchMap::new)
 }
 
 fn data(pins: &Pins, name: &str, entries: u32) -> Result<MapData, Error> {

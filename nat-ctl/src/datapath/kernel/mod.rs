@@ -3,6 +3,7 @@ pub mod attach;
 mod batch;
 pub mod choices;
 mod config_text;
+mod cooling;
 mod link;
 pub mod load;
 pub mod maps;
@@ -276,7 +277,11 @@ impl Datapath for Attached {
             }
         })?;
         let ended = run_on_keys(&self.ebpf, "sweep", &ended)?;
-        while run(&self.ebpf, "clear", &EMPTY_PACKET)? == CLEAR_TUPLES_MAX {}
+        // While nothing rests, what did is kept: it goes on when it is switched on again.
+        let settings = self.pinned.maps.settings_in_force()?;
+        if settings.is_some_and(|settings| settings.cooldown.enabled != 0) {
+            while run(&self.ebpf, "clear", &EMPTY_PACKET)? == CLEAR_TUPLES_MAX {}
+        }
         Ok(ended)
     }
 

@@ -22,7 +22,7 @@ use nat_common::{
     stats::RuleCounters,
 };
 
-use super::{choices::Tables, config_text, maps::Maps};
+use super::{choices::Tables, config_text, cooling::Lacking, maps::Maps};
 use crate::{
     compile::{External, RuleTable},
     datapath::{Choices, ConfigText, Error},
@@ -42,6 +42,12 @@ pub fn apply(
     config_text::check(config)?;
     let in_force = generation(maps)?;
     let next = in_force.wrapping_add(1).max(1);
+    let cooldown = &table.settings.cooldown;
+    let rests_anew = maps.settings_in_force()?.is_none_or(|old| old.cooldown != *cooldown);
+    if rests_anew {
+        // Before the change, so that no port that rests is used in between.
+        maps.widen(cooldown)?;
+    }
     remove_others(maps, in_force)?;
     tables.clear(maps, in_force).map_err(removing)?;
     let wanted: BTreeSet<TableKey> = table.choices().collect();
@@ -58,7 +64,13 @@ pub fn apply(
             maps.control.set(0, control, 0).map_err(writing)
         });
     match written {
-        Ok(()) => tables.keep(&wanted),
+        Ok(()) => {
+            tables.keep(&wanted);
+            if rests_anew {
+                // And after it, for the sessions that have ended meanwhile.
+                say(&maps.widen(cooldown));
+            }
+        }
         Err(_) => {
             tables.forget(&missing);
             // The first error says more than one of this.
@@ -66,6 +78,18 @@ pub fn apply(
         }
     }
     written
+}
+
+/// Says what could not be made to rest toward everybody: the table is in force all the same.
+fn say(widened: &Result<Lacking, Error>) {
+    match widened {
+        Ok(Lacking(0)) => {}
+        Ok(Lacking(count)) => tracing::warn!(
+            "{count} ports that rest toward one destination cannot rest toward everybody: there is no \
+             room; raise `max_cooling` in [cooldown], which takes effect after `nat-ctl detach`"
+        ),
+        Err(error) => tracing::error!("{error}"),
+    }
 }
 
 /// The generation in force; 0 for none.
