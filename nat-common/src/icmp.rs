@@ -173,15 +173,6 @@ pub const fn tcp_sequence(transport: [u8; TRANSPORT_BYTES as usize]) -> u32 {
     u32::from_be_bytes(sequence)
 }
 
-/// Whether a live session can have sent a segment of this sequence number, so that an error about it
-/// is no guess of somebody off the path (RFC 5927 section 4.1). Sequence numbers are not tracked
-/// yet: any can be one of the session's.
-#[inline(always)]
-#[must_use]
-pub const fn plausible(_sequence: u32) -> bool {
-    true
-}
-
 /// The checksums of an error, as they stand in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Checks {

@@ -25,8 +25,13 @@ pub struct Instance {
     pub max_cooling: u32,
     /// Process id of the controller; 0 when it has said good-bye.
     pub controller_pid: u32,
-    pub zero: u32,
+    /// [`COOLING_LOST`], or 0.
+    pub flags: u32,
 }
+
+/// [`Instance::flags`]: which external tuples rested before the instance was made is not known, since
+/// the file that says so could not be used.
+pub const COOLING_LOST: u32 = 1;
 
 /// Role of an interface.
 #[repr(u8)]

@@ -163,7 +163,7 @@ verdicts! {
     LeftUntouched = 35, "left_untouched", LeftToStack;
 
     /// An ICMP error with a wrong checksum, its own or that of the header it quotes; or that quotes
-    /// no IPv4 packet, or another ICMP error.
+    /// no IPv4 packet, another ICMP error, or a TCP segment that cannot be on its way.
     IcmpErrorMalformed = 36, "icmp_error_malformed", Dropped;
     /// Covered by a `snat` rule, itself or by what it quotes; an ICMP error about a packet that
     /// belongs to no session.

@@ -51,7 +51,7 @@ fn types_in_maps_have_no_padding() {
         max_sessions,
         max_cooling,
         controller_pid,
-        zero,
+        flags,
     });
     no_padding!(Interface { name, role, hook, mac });
     no_padding!(Guard { named, interfaces });

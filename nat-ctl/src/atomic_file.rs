@@ -54,6 +54,30 @@ pub fn edit<T>(
     Ok(answer)
 }
 
+/// Puts a file with these bytes in the place of whatever is there. Only its owner may read it.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = temporary_name(path);
+    // What a process of the same number has left behind.
+    let _ = fs::remove_file(&temporary);
+    let replaced = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    if replaced.is_err() {
+        // It may not have come into being.
+        let _ = fs::remove_file(&temporary);
+    }
+    replaced?;
+    // The new name must survive a crash as well; that it is there now is certain.
+    if let Some(folder) = path.parent() {
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    }
+    Ok(())
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
 fn temporary_name(target: &Path) -> PathBuf {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     target.with_file_name(format!(".{name}.{}.new", std::process::id()))
@@ -131,6 +155,22 @@ mod tests {
         assert!(error.unwrap_err().what.contains("somebody else"));
         assert_eq!(fs::read_to_string(&file).unwrap(), "theirs");
         assert_eq!(names(folder.path()), ["nat.toml"]);
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_for_its_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state");
+        for bytes in [b"long before".as_slice(), b"after"] {
+            replace(&file, bytes).unwrap();
+            assert_eq!(fs::read(&file).unwrap(), bytes);
+        }
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(names(folder.path()), ["state"]);
+        assert!(replace(&folder.path().join("no/folder"), b"").is_err());
+        fs::create_dir(folder.path().join("taken")).unwrap();
+        assert!(replace(&folder.path().join("taken"), b"").is_err());
+        assert_eq!(names(folder.path()), ["state", "taken"]);
     }
 
     #[test]

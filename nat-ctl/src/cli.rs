@@ -62,6 +62,10 @@ pub struct Global {
     #[arg(long, global = true, value_name = "PATH", default_value = "/sys/fs/bpf")]
     pub bpffs: PathBuf,
 
+    /// Where ports that cool are kept while there is no data path
+    #[arg(long, global = true, value_name = "PATH", default_value = "/var/lib/nat-ctl")]
+    pub state_dir: PathBuf,
+
     /// Print JSON
     #[arg(long, short, global = true)]
     pub json: bool,
@@ -109,6 +113,9 @@ pub enum Command {
     /// Look at translated flows, and end them
     #[command(subcommand)]
     Sessions(SessionsCommand),
+    /// How full external addresses are, and toward whom
+    #[command(long_about = POOLS_ABOUT)]
+    Pools,
     /// Count packets by verdict and by rule
     Stats,
     /// Interfaces, hooks, sessions and warnings on one screen
@@ -120,6 +127,12 @@ pub enum Command {
         are routed with their own addresses from then on, or not at all.")]
     Detach,
 }
+
+const POOLS_ABOUT: &str = "\
+How full external addresses are: ports in use, cooling and free, and the hottest destinations.
+
+A port that is in use or cools toward one destination can serve another at the same time: the last \
+columns name the destination toward which the fewest ports are left, and how many.";
 
 const RUN_USAGE: &str = "\
 nat-ctl run [OPTIONS] --config <FILE>
@@ -272,7 +285,8 @@ filters match it.
 Examples:
   nat-ctl sessions list --inside 10.0.0.0/24 --proto tcp
   nat-ctl sessions list --outside 203.0.113.7:50711
-  nat-ctl sessions count --remote :53 --rule internet";
+  nat-ctl sessions count --remote :53 --rule internet
+  nat-ctl sessions list --state cooling --remote 198.51.100.9:443";
 
 /// Which sessions are meant; without a filter, all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -314,6 +328,8 @@ pub enum SessionState {
     Closing,
     /// UDP and ICMP: no answer yet
     OneWay,
+    /// External ports that rest after their session
+    Cooling,
 }
 
 impl SessionState {
@@ -324,6 +340,7 @@ impl SessionState {
             Self::Established => "established",
             Self::Closing => "closing",
             Self::OneWay => "one-way",
+            Self::Cooling => "cooling",
         }
     }
 }

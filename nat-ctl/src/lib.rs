@@ -20,6 +20,7 @@ pub mod lint;
 mod logging;
 pub mod output;
 pub mod plan;
+mod pools;
 mod rule_ids;
 pub mod session;
 pub mod source;

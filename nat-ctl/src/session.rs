@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// An address and a port; for ICMP the identifier, and 0 on the remote side.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 pub struct Endpoint {
     pub addr: Ipv4Addr,
     pub port: u16,

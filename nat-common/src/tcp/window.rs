@@ -92,11 +92,46 @@ impl Track {
     #[inline(always)]
     #[must_use]
     const fn awaits(&self, sender: &Self, sequence: u32) -> bool {
+        sequence.wrapping_sub(self.ack) <= self.room(sender)
+    }
+
+    /// How many bytes this receiver takes beyond its acknowledgement.
+    #[inline(always)]
+    #[must_use]
+    const fn room(&self, sender: &Self) -> u32 {
         let scaled = self.scale != NO_SCALE && sender.scale != NO_SCALE;
         let scale = if scaled { self.scale & 15 } else { 0 };
-        let room = (self.window as u32) << scale;
-        sequence.wrapping_sub(self.ack) <= room
+        (self.window as u32) << scale
     }
+}
+
+/// Whether a segment of this sequence number can be on its way, so that an error about it is no guess
+/// of somebody off the path (RFC 5927 section 4.1). `direction` is the segment's, `own` what its sender
+/// has sent, `peer` what its receiver has.
+///
+/// It begins between what the receiver has acknowledged, less one for a SYN or a probe, and the end of
+/// what was sent or of what the receiver has room for: behind a gap, what was sent is not known.
+#[inline(always)]
+#[must_use]
+pub const fn on_its_way(
+    connection: Connection,
+    direction: Direction,
+    sequence: u32,
+    own: &Track,
+    peer: &Track,
+) -> bool {
+    let first = sequence.wrapping_add(1);
+    let answered = connection.answered();
+    match direction {
+        Direction::Outbound if peer.asked != 0 && first == peer.asked => return true,
+        // Before the server's SYN nothing is known of its numbers.
+        Direction::Inbound if !answered => return false,
+        _ => {}
+    }
+    let past = first.wrapping_sub(peer.ack);
+    let sent = own.next.wrapping_sub(peer.ack).wrapping_add(1);
+    let was_sent = reaches(own.next, peer.ack) && past <= sent;
+    was_sent || (answered && past <= peer.room(own) + 1)
 }
 
 /// Judges a segment. `own` is what its sender has sent, `peer` what its receiver has.

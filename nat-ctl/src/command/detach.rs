@@ -1,11 +1,13 @@
 //! `nat-ctl detach`
 use std::time::Duration;
 
-use super::{block_on, enter_namespace, pins, start::static_routes};
+use super::{block_on, enter_namespace, pins, start::static_routes, store};
 use crate::{
     api::{self, Request},
     cli::Global,
+    clock,
     config::StaticRoute,
+    cooling::{Sessions, Snapshot, Store, encode, this_boot},
     datapath::{
         State,
         kernel::{self, Pinned, pins::Pins},
@@ -20,7 +22,7 @@ use crate::{
 /// How long a controller that has been told to stop may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Stops the controller, if one runs, and removes the data path.
+/// Stops the controller, if one runs, and removes the data path. What rests is kept in a file.
 pub fn run(global: &Global) -> Result<Exit, Failure> {
     preflight::check()?;
     let namespace = enter_namespace(global)?;
@@ -33,12 +35,29 @@ pub fn run(global: &Global) -> Result<Exit, Failure> {
         return Err(failure);
     }
     let routes = routes_to_remove(&pins)?;
-    kernel::detach(&pins, namespace, PATIENCE)?;
+    let store = store(global);
+    kernel::detach(&pins, namespace, PATIENCE, |state| {
+        if let Err(failure) = state.map_or_else(|| Err(unreadable()), |state| keep(&store, state)) {
+            tracing::warn!("{failure}");
+        }
+    })?;
     if !routes.is_empty() {
         let warnings = block_on(async { put(&Network::read().await?, &[], &routes).await })?;
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     }
     Ok(Exit::Ok)
+}
+
+/// Keeps what rests, and the tuples of sessions, which end with the data path: their servers do not
+/// know of that.
+fn keep(store: &Store, state: &Pinned) -> Result<(), Failure> {
+    let snapshot = Snapshot::of(state, Sessions::EndNow, clock::both(), this_boot()?)?;
+    store.write(&encode(&snapshot))
+}
+
+fn unreadable() -> Failure {
+    Failure::failed("nobody can read which ports were in use or cooling")
+        .with_help("they may be used again too early")
 }
 
 /// The static routes that the instance keeps. They can be removed from its own network namespace

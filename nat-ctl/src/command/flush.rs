@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::pins;
 use crate::{
-    cli::{FlushArgs, Global},
+    cli::{FlushArgs, Global, SessionState},
     clock,
     datapath::{State, kernel},
     exit::{Exit, Failure},
@@ -29,6 +29,11 @@ pub fn run(
     args: &FlushArgs,
     out: Out,
 ) -> Result<Exit, Failure> {
+    if args.filter.state == Some(SessionState::Cooling) {
+        return Err(Failure::usage("cooling ports have no session that could be ended").with_help(
+            "a shorter time under [cooldown] holds at once, also for ports that are cooling",
+        ));
+    }
     let find = || -> Result<Vec<FlowKey>, Failure> {
         let (pairs, rules) = (state.sessions()?, state.rules()?);
         let found = session::select(&pairs, &rules, &args.filter, clock::now_ns());

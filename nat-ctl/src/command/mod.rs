@@ -7,6 +7,7 @@ mod edit_file;
 pub mod explain;
 mod flush;
 mod host;
+mod pools;
 mod probe;
 mod rules;
 mod run;
@@ -19,6 +20,7 @@ use std::path::Path;
 
 use crate::{
     cli::{Cli, Command, Global},
+    cooling::Store,
     datapath::kernel::{Pinned, pins::Pins},
     exit::{Exit, Failure},
     host::{Namespace, preflight},
@@ -34,6 +36,7 @@ pub fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Host(command) => host::run(global, command, out),
         Command::Probe(args) => probe::run(global, args, out),
         Command::Sessions(command) => sessions::run(global, command, out),
+        Command::Pools => pools::run(global, out),
         Command::Stats => stats::run(global, out),
         Command::Status(args) => status::run(global, args, out),
         Command::Detach => detach::run(global),
@@ -71,4 +74,9 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
 
 fn pins(global: &Global) -> Result<Pins, Failure> {
     Ok(Pins::new(Path::new(&global.bpffs), global.instance.as_str())?)
+}
+
+/// Where the ports of the instance that cool outlive its data path.
+fn store(global: &Global) -> Store {
+    Store::new(&global.state_dir, global.instance.as_str())
 }

@@ -4,11 +4,13 @@ use sd_notify::NotifyState;
 use super::{
     enter_namespace,
     start::{Loaded, start},
+    store,
 };
 use crate::{
     api,
     cli::{Global, RunArgs},
-    controller::{Controller, Signals, StaticRoutes, serve},
+    controller::{Controller, Keeper, Signals, StaticRoutes, serve},
+    cooling::this_boot,
     datapath::kernel::Attached,
     exit::{Exit, Failure},
     host::{Namespace, Network, Watch, preflight},
@@ -25,7 +27,8 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
         controller.end_orphans()?;
         let path = api::socket_path(global.instance.as_str());
         let (_socket, mut calls) = api::server::listen(&path)?;
-        serve(&mut controller, &mut signals, &mut watch, &mut calls, &mut routes, || {
+        let keeper = Keeper::new(store(global), this_boot()?);
+        serve(&mut controller, &mut signals, &mut watch, &mut calls, &mut routes, keeper, || {
             // Without a service manager there is nobody to tell.
             let _ = sd_notify::notify(&[NotifyState::Ready]);
             tracing::info!(instance = global.instance.as_str(), "ready");

@@ -1,14 +1,19 @@
 //! What `run`, `attach` and `apply` have in common: a configuration in force.
 use ipnet::Ipv4Net;
 
-use super::pins;
+use super::{pins, store};
 use crate::{
     cli::{Global, RunArgs},
+    clock,
     config::{self, Config, Interfaces, Snat},
     controller::{Controller, Source, StaticRoutes},
+    cooling::{Store, this_boot},
     datapath::{
         ConfigText, State,
-        kernel::{self, Attached, Pinned, Plan, attach::TcKind, load::LogLevel, maps::Sizes},
+        kernel::{
+            self, Attached, Pinned, Plan, attach::TcKind, cooling::Lacking, load::LogLevel,
+            maps::Sizes,
+        },
     },
     desired::desired,
     exit::Failure,
@@ -123,6 +128,9 @@ pub fn start(
         log,
     })?;
     let adopted = attached.adopted();
+    if !adopted {
+        restore(&mut attached, &store(global))?;
+    }
     let done = attached.start(&desired.table, &sources, &text, &desired.interfaces)?;
     if adopted {
         tracing::info!("adopted the data path that was attached");
@@ -146,6 +154,31 @@ pub fn start(
     let controller = Controller::new(attached, source, config, text, network, sources, desired);
     controller.warnings().for_each(|warning| tracing::warn!("{warning}"));
     Ok((controller, StaticRoutes::new(before)))
+}
+
+/// Lets rest in a new data path what rested in the one before. A file that cannot be used is no
+/// reason to be without a gateway: it is the connections to some servers that may fail, for as long
+/// as the cooldown is; that is logged, and `status` warns of it.
+fn restore(attached: &mut Attached, store: &Store) -> Result<(), Failure> {
+    let read = this_boot().and_then(|boot| Ok((boot, store.read()?)));
+    let (boot, snapshot) = match read {
+        Ok((_, None)) => return Ok(()),
+        Ok((boot, Some(snapshot))) => (boot, snapshot),
+        Err(failure) => {
+            tracing::error!("{failure}");
+            return Ok(attached.record_loss()?);
+        }
+    };
+    let tuples = snapshot.resting(clock::both(), boot);
+    let Lacking(lacking) = attached.restore(&tuples)?;
+    tracing::info!(ports = tuples.len() - lacking, "ports cool that did so before");
+    if lacking > 0 {
+        tracing::warn!(
+            "{lacking} more had to be left out: raise `max_cooling` in [cooldown], which takes effect \
+             after `nat-ctl detach`"
+        );
+    }
+    Ok(())
 }
 
 /// Those of the configuration in force.

@@ -1,13 +1,13 @@
 //! `nat-ctl status`
 use std::{net::Ipv4Addr, time::Duration};
 
-use nat_common::{source::Choice, verdict::Verdict};
+use nat_common::{instance::COOLING_LOST, source::Choice, verdict::Verdict};
 use serde::Serialize;
 
 use super::open;
 use crate::{
     cli::{Global, StatusArgs},
-    clock,
+    clock, cooling,
     datapath::{PoolState, State},
     exit::{Exit, Failure},
     output::{Out, Style, Table, Tone, units},
@@ -26,6 +26,7 @@ struct Status {
     controller: Controller,
     interfaces: Vec<Interface>,
     sessions: Sessions,
+    cooling: Cooling,
     rules: Vec<Rule>,
     warnings: Vec<String>,
 }
@@ -48,6 +49,15 @@ struct Interface {
 struct Sessions {
     live: usize,
     max: u32,
+}
+
+/// External ports that rest after their session.
+#[derive(Serialize)]
+struct Cooling {
+    cooling: usize,
+    max: u32,
+    /// Those that gave way before their time, since the data path was attached.
+    released_early: u64,
 }
 
 #[derive(Serialize)]
@@ -112,6 +122,22 @@ fn status(state: &impl State, name: &str, now_ns: u64) -> Result<Status, Failure
             instance.max_sessions
         ));
     }
+    let cooling = cooling(state, instance.max_cooling, now_ns)?;
+    if cooling.released_early > 0 {
+        warnings.push(format!(
+            "{} ports have been given up before their cooldown was over: raise max_cooling under \
+             [cooldown]",
+            cooling.released_early
+        ));
+    }
+    let attached = Duration::from_nanos(now_ns.saturating_sub(instance.attached_ns));
+    if instance.flags & COOLING_LOST != 0 && attached < longest_cooldown(state)? {
+        warnings.push(
+            "which ports were cooling when the data path was attached is not known: new connections \
+             to servers that hold old ones may fail for a while"
+                .to_owned(),
+        );
+    }
     let interfaces = state.interfaces()?;
     let rules = rules(state, &interfaces)?;
     for rule in rules.iter().filter(|rule| rule.action == "snat") {
@@ -136,7 +162,7 @@ fn status(state: &impl State, name: &str, now_ns: u64) -> Result<Status, Failure
         version: env!("CARGO_PKG_VERSION"),
         instance: name.to_owned(),
         healthy: running && generation != 0,
-        attached_s: Duration::from_nanos(now_ns.saturating_sub(instance.attached_ns)).as_secs(),
+        attached_s: attached.as_secs(),
         generation,
         controller: Controller { running, pid: running.then_some(instance.controller_pid) },
         rules,
@@ -150,8 +176,23 @@ fn status(state: &impl State, name: &str, now_ns: u64) -> Result<Status, Failure
             })
             .collect(),
         sessions: Sessions { live, max: instance.max_sessions },
+        cooling,
         warnings,
     })
+}
+
+/// After so long, whatever rested is free.
+fn longest_cooldown(state: &impl State) -> Result<Duration, Failure> {
+    let settings = state.cooldown()?;
+    let waits = settings.map(|settings| settings.wait_ns);
+    Ok(Duration::from_nanos(waits.into_iter().flatten().max().unwrap_or_default()))
+}
+
+fn cooling(state: &impl State, max: u32, now_ns: u64) -> Result<Cooling, Failure> {
+    let mut cooling = 0;
+    cooling::each(state, now_ns, |_, _, _| cooling += 1)?;
+    let released_early = state.cooldown_counters()?.released_early;
+    Ok(Cooling { cooling, max, released_early })
 }
 
 fn rules(
@@ -196,12 +237,14 @@ fn text(status: &Status, style: Style) -> String {
         None => style.paint(Tone::Warning, "not running"),
     };
     let mut text = format!(
-        "instance {}, attached for {}, rule table {}\ncontroller {controller}\nsessions {} of {}\n\n",
+        "instance {}, attached for {}, rule table {}\ncontroller {controller}\nsessions {} of {}, cooling ports {} of {}\n\n",
         status.instance,
         units::duration(status.attached_s),
         status.generation,
         status.sessions.live,
         status.sessions.max,
+        status.cooling.cooling,
+        status.cooling.max,
     );
     let mut interfaces = Table::new(&["INTERFACE", "ROLE", "HOOK"]);
     for interface in &status.interfaces {
@@ -234,7 +277,12 @@ fn text(status: &Status, style: Style) -> String {
 
 #[cfg(test)]
 mod tests {
-    use nat_common::instance::{HookMode, Role};
+    use nat_common::{
+        addr::{Ipv4, Port},
+        cooldown::{Reason, Resting},
+        flow::{FlowKey, Protocol},
+        instance::{HookMode, Role},
+    };
 
     use super::*;
     use crate::{
@@ -306,5 +354,39 @@ mod tests {
         assert_eq!(status.rules[0].pools[0].addresses, [Ipv4Addr::new(203, 0, 113, 7)]);
         let text = text(&status, Style::new(false));
         assert!(text.contains("wan0") && text.contains("203.0.113.7"), "{text}");
+    }
+
+    #[test]
+    fn cooling_ports_are_counted_and_early_releases_warned_of() {
+        let mut fake = fake();
+        let tuple = FlowKey::new(
+            Protocol::Tcp,
+            (Ipv4::new([203, 0, 113, 7]), Port::new(4000)),
+            (Ipv4::new([198, 51, 100, 9]), Port::new(443)),
+        );
+        fake.resting = vec![(tuple, Resting::new(5_000_000_000, Reason::Fin))];
+        let at = |fake: &Fake, now_s: u64| status(fake, "x", now_s * 1_000_000_000).unwrap();
+        let now = at(&fake, 244);
+        assert_eq!((now.cooling.cooling, now.cooling.max), (1, 1024));
+        assert!(text(&now, Style::new(false)).contains("cooling ports 1 of 1024"));
+        assert_eq!(at(&fake, 245).cooling.cooling, 0, "after 240 s");
+        let early = |status: &Status| status.warnings.iter().any(|one| one.contains("max_cooling"));
+        assert!(!early(&now));
+        fake.cooldown_counters.released_early = 3;
+        assert!(early(&at(&fake, 244)));
+    }
+
+    #[test]
+    fn a_lost_cooldown_is_warned_of_for_as_long_as_it_matters() {
+        let mut fake = fake();
+        fake.instance.attached_ns = 1_000_000_000;
+        let warned = |fake: &Fake, now_s: u64| {
+            let status = status(fake, "x", now_s * 1_000_000_000).unwrap();
+            status.warnings.iter().any(|warning| warning.contains("is not known"))
+        };
+        assert!(!warned(&fake, 2));
+        fake.instance.flags = COOLING_LOST;
+        assert!(warned(&fake, 240));
+        assert!(!warned(&fake, 241), "the longest cooldown is 240 s");
     }
 }

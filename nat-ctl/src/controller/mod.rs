@@ -3,11 +3,12 @@
 //! Its state changes in three ways only: a new configuration ([`Controller::apply`]), a change of
 //! the host ([`Controller::host_changed`]), and the passing of time ([`Controller::sweep`]). The
 //! loop around them is in [`serve`].
+mod keeper;
 mod routes;
 mod serve;
 mod signals;
 
-pub use self::{routes::StaticRoutes, serve::serve, signals::Signals};
+pub use self::{keeper::Keeper, routes::StaticRoutes, serve::serve, signals::Signals};
 
 use std::collections::BTreeSet;
 
@@ -17,7 +18,7 @@ use crate::{
     clock,
     compile::External,
     config::{Action, Config, OnAddressRemoved},
-    datapath::{ConfigText, Datapath},
+    datapath::{ConfigText, Datapath, State},
     desired::{Desired, desired, lacking, order},
     exit::Failure,
     host::{Network, NetworkDelta},
@@ -79,6 +80,11 @@ impl<D: Datapath> Controller<D> {
     /// The configuration in force.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What the data path holds.
+    pub fn state(&self) -> &impl State {
+        &self.datapath
     }
 
     /// This host as it was last seen.
@@ -229,13 +235,16 @@ impl<D: Datapath> Controller<D> {
         Ok(())
     }
 
-    /// Removes ended sessions and shows that the controller is alive.
-    pub fn sweep(&mut self) -> Result<(), Failure> {
+    /// Removes ended sessions, forgets what has rested, and shows that the controller is alive. Returns
+    /// whether there is more to be forgotten: each time does a limited amount of it.
+    pub fn sweep(&mut self) -> Result<bool, Failure> {
         let swept = self.datapath.sweep()?;
         if swept > 0 {
             tracing::debug!(swept, "removed ended sessions");
         }
-        Ok(self.datapath.record_controller(std::process::id(), clock::now_ns())?)
+        let more = self.datapath.forget_rested()?;
+        self.datapath.record_controller(std::process::id(), clock::now_ns())?;
+        Ok(more)
     }
 
     /// Signs off.

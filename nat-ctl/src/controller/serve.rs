@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::{
-    Applied, Controller, StaticRoutes,
+    Applied, Controller, Keeper, StaticRoutes,
     signals::{Order, Signals},
 };
 use crate::{
@@ -32,6 +32,7 @@ pub async fn serve<D: Datapath>(
     watch: &mut Watch,
     calls: &mut mpsc::Receiver<Call>,
     routes: &mut StaticRoutes,
+    mut keeper: Keeper,
     ready: impl FnOnce(),
 ) -> Result<(), Failure> {
     controller.sweep()?;
@@ -54,9 +55,13 @@ pub async fn serve<D: Datapath>(
             }
             _ = sweeps.tick() => {
                 changed = false;
-                if let Err(failure) = controller.sweep() {
-                    tracing::error!("{failure}");
+                match controller.sweep() {
+                    Ok(false) => {}
+                    // After whatever else there is to do.
+                    Ok(true) => sweeps.reset_immediately(),
+                    Err(failure) => tracing::error!("{failure}"),
                 }
+                keeper.keep(controller.state()).await;
             }
             Some(call) = calls.recv() => {
                 let stop = matches!(call.request, Request::Stop);
@@ -74,6 +79,7 @@ pub async fn serve<D: Datapath>(
         }
     };
     tracing::info!("stopped by {stopped_by}: the data path stays; `nat-ctl detach` removes it");
+    keeper.finish(controller.state()).await;
     controller.leave()
 }
 

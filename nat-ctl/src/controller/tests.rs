@@ -114,3 +114,27 @@ fn the_controller_signs_on_and_off() {
     assert_eq!(controller.datapath.instance.controller_pid, 0);
     assert_ne!(controller.datapath.instance.heartbeat_ns, 0);
 }
+
+#[test]
+fn what_has_rested_is_forgotten_bit_by_bit() {
+    use nat_common::{
+        addr::Port,
+        cooldown::{Reason, Resting},
+        flow::Protocol,
+    };
+    let mut controller = controller();
+    let tuple = |port| {
+        let local = (Ipv4Addr::new(203, 0, 113, 7).into(), Port::new(port));
+        let remote = (Ipv4Addr::new(198, 51, 100, 9).into(), Port::new(443));
+        FlowKey::new(Protocol::Tcp, local, remote)
+    };
+    let resting = Resting::new(0, Reason::Fin);
+    controller.datapath.resting = (1..=6).map(|port| (tuple(port), resting)).collect();
+    controller.datapath.now_ns = 239_999_999_999;
+    assert_eq!(controller.sweep(), Ok(false));
+    assert_eq!(controller.datapath.resting.len(), 6);
+    controller.datapath.now_ns += 1;
+    assert_eq!(controller.sweep(), Ok(true));
+    assert_eq!(controller.sweep(), Ok(false));
+    assert_eq!(controller.datapath.resting, []);
+}

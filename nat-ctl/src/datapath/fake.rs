@@ -6,7 +6,13 @@ use std::{
 };
 
 use ipnet::Ipv4Net;
-use nat_common::{flow::FlowKey, instance::Instance, source::Choice, stats::RuleCounters};
+use nat_common::{
+    cooldown::{Cooldown, CooldownCounters, Resting},
+    flow::FlowKey,
+    instance::Instance,
+    source::Choice,
+    stats::RuleCounters,
+};
 
 use super::{
     ChoiceChange, Choices, ConfigText, Datapath, Error, Interface, PoolState, RuleState,
@@ -31,8 +37,17 @@ pub struct Fake {
     pub choices: BTreeMap<TableKey, BTreeMap<Ipv4Net, Choice>>,
     /// The configuration of the last table.
     pub config: Option<ConfigText>,
+    /// That of the last table.
+    pub cooldown: Option<Cooldown>,
+    pub resting: Vec<(FlowKey, Resting)>,
+    pub cooldown_counters: CooldownCounters,
     /// What the data path takes for the time.
     pub now_ns: u64,
+}
+
+impl Fake {
+    /// Resting tuples that are forgotten in one go.
+    pub const FORGOTTEN_AT_ONCE: usize = 4;
 }
 
 impl Default for Fake {
@@ -45,7 +60,7 @@ impl Default for Fake {
             max_sessions: 1024,
             max_cooling: 1024,
             controller_pid: 0,
-            zero: 0,
+            flags: 0,
         };
         Self {
             instance,
@@ -56,6 +71,9 @@ impl Default for Fake {
             tables: Vec::new(),
             choices: BTreeMap::new(),
             config: None,
+            cooldown: None,
+            resting: Vec::new(),
+            cooldown_counters: CooldownCounters::default(),
             now_ns: 0,
         }
     }
@@ -111,6 +129,19 @@ impl State for Fake {
     fn config(&self) -> Result<Option<ConfigText>, Error> {
         Ok(self.config.clone())
     }
+
+    fn cooldown(&self) -> Result<Option<Cooldown>, Error> {
+        Ok(self.cooldown)
+    }
+
+    fn each_resting(&self, visit: &mut dyn FnMut(&FlowKey, &Resting)) -> Result<(), Error> {
+        self.resting.iter().for_each(|(tuple, resting)| visit(tuple, resting));
+        Ok(())
+    }
+
+    fn cooldown_counters(&self) -> Result<CooldownCounters, Error> {
+        Ok(self.cooldown_counters)
+    }
 }
 
 impl Datapath for Fake {
@@ -138,6 +169,7 @@ impl Datapath for Fake {
             known.action = rule.map(|rule| rule.action);
         }
         self.tables.push(table.clone());
+        self.cooldown = Some(table.settings.cooldown);
         self.config = Some(config.clone());
         Ok(())
     }
@@ -170,6 +202,20 @@ impl Datapath for Fake {
         let now_ns = self.now_ns;
         self.sessions.retain(|pair| pair.deadline_ns() > now_ns);
         Ok((before - self.sessions.len()) as u32)
+    }
+
+    fn forget_rested(&mut self) -> Result<bool, Error> {
+        let (cooldown, now_ns) = (self.cooldown, self.now_ns);
+        let over =
+            |resting: &Resting| cooldown.is_some_and(|cooldown| resting.over(&cooldown, now_ns));
+        let before = self.resting.len();
+        let mut room = Self::FORGOTTEN_AT_ONCE;
+        self.resting.retain(|(_, resting)| {
+            let goes = room > 0 && over(resting);
+            room -= usize::from(goes);
+            !goes
+        });
+        Ok(before - self.resting.len() == Self::FORGOTTEN_AT_ONCE)
     }
 
     fn record_controller(&mut self, pid: u32, now_ns: u64) -> Result<(), Error> {

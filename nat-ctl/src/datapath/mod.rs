@@ -11,6 +11,7 @@ use std::{io, net::Ipv4Addr, path::Path};
 use ipnet::Ipv4Net;
 
 use nat_common::{
+    cooldown::{Cooldown, CooldownCounters, Resting},
     flow::FlowKey,
     instance::{HookMode, Instance, Role},
     rule::Action,
@@ -109,6 +110,12 @@ pub trait State {
     fn pools(&self) -> Result<Vec<PoolState>, Error>;
     /// The configuration that the table in force was made from; nothing before the first.
     fn config(&self) -> Result<Option<ConfigText>, Error>;
+    /// How long tuples rest by the table in force; nothing before the first.
+    fn cooldown(&self) -> Result<Option<Cooldown>, Error>;
+    /// Calls `visit` with every tuple that rests, or whose rest nobody has ended yet.
+    fn each_resting(&self, visit: &mut dyn FnMut(&FlowKey, &Resting)) -> Result<(), Error>;
+    /// What has become of tuples, summed over the CPUs.
+    fn cooldown_counters(&self) -> Result<CooldownCounters, Error>;
 }
 
 /// A configuration as it was written.
@@ -153,6 +160,9 @@ pub trait Datapath: State {
     fn attach(&mut self, interfaces: &[Interface]) -> Result<Vec<String>, Error>;
     /// Removes ended sessions; returns how many.
     fn sweep(&mut self) -> Result<u32, Error>;
+    /// Forgets tuples that have rested long enough, oldest first, for a limited time. Returns whether
+    /// there may be more of them.
+    fn forget_rested(&mut self) -> Result<bool, Error>;
     /// Records the controller's process, or with 0 its absence, and the time of its last look.
     fn record_controller(&mut self, pid: u32, now_ns: u64) -> Result<(), Error>;
 }

@@ -118,13 +118,15 @@ fn answer(skb: &Skb, direction: Direction) -> Result<(), u8> {
         Err(verdict) => return Err(number(verdict)),
     };
     // An error goes to whom the packet that it quotes came from.
-    let to = match session::find(direction, &key, now_ns).map_err(number)? {
-        Found::Live(live) if destination == quote.source => live.to,
+    let live = match session::find(direction, &key, now_ns).map_err(number)? {
+        Found::Live(live) if destination == quote.source => live,
         _ => return Err(no_session(direction, &quote)),
     };
-    if matches!(protocol, Protocol::Tcp) && !icmp::plausible(icmp::tcp_sequence(transport)) {
+    let sequence = icmp::tcp_sequence(transport);
+    if matches!(protocol, Protocol::Tcp) && !live.awaits_answer_to(direction, &key, sequence) {
         return Err(malformed);
     }
+    let to = live.to;
     if !right_header(skb, quoted_at, &quote) || !right_message(skb) {
         return Err(malformed);
     }

@@ -39,6 +39,26 @@ impl Live {
     }
 }
 
+impl Live {
+    /// Whether a TCP segment of this sequence number, sent toward where a packet of this direction
+    /// comes from, can be on its way.
+    #[inline(always)]
+    pub fn awaits_answer_to(&self, direction: Direction, key: &FlowKey, sequence: u32) -> bool {
+        let other_key = key.translated(self.to.address, self.to.port);
+        let Some(sender) = Entry::find(direction.reverse(), &other_key) else {
+            return false;
+        };
+        let receiver = self.entry;
+        let out = match direction {
+            Direction::Outbound => receiver,
+            Direction::Inbound => sender,
+        };
+        let connection = out.state().connection();
+        let (own, peer) = (sender.track(), receiver.track());
+        window::on_its_way(connection, direction.reverse(), sequence, &own, &peer)
+    }
+}
+
 /// A live session, as seen by one direction.
 #[derive(Clone, Copy)]
 pub struct Live {

@@ -18,6 +18,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::{
     bpffs::BpfFs,
@@ -37,6 +38,7 @@ pub struct NatCtl {
     netns: PathBuf,
     bpffs: PathBuf,
     instance: String,
+    state: Arc<TempDir>,
 }
 
 impl NatCtl {
@@ -51,6 +53,7 @@ impl NatCtl {
             netns: gateway.path(),
             bpffs: bpffs.path(),
             instance: format!("lab-{}-{count}", process::id()),
+            state: Arc::new(tempfile::tempdir().expect("make a folder")),
         }
     }
 
@@ -59,11 +62,18 @@ impl NatCtl {
         &self.instance
     }
 
-    /// `nat-ctl --netns … --bpffs … --instance … ARGUMENTS`
+    /// The file in which ports outlive the data path that cool.
+    #[must_use]
+    pub fn cooling_file(&self) -> PathBuf {
+        self.state.path().join(format!("{}.cooling", self.instance))
+    }
+
+    /// `nat-ctl --netns … --bpffs … --state-dir … --instance … ARGUMENTS`
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command.arg("--netns").arg(&self.netns).arg("--bpffs").arg(&self.bpffs);
+        command.arg("--state-dir").arg(self.state.path());
         command.args(["--instance", &self.instance]).args(arguments);
         command
     }

@@ -9,6 +9,7 @@ use super::{
     packet::{IPV4, Packet, address_at, u16_at},
     rewrite::{mend, put, right_ipv4},
     rules::{Action, Ruling},
+    tcp::Connection,
 };
 
 /// What an error quotes. Places are in the frame.
@@ -96,6 +97,15 @@ impl Model {
             let sum = sum(frame.get(from..to).unwrap_or_default());
             sum > 0 && complement(sum) == 0
         };
+        if seen.is_some_and(|seen| seen.protocol == Protocol::Tcp) {
+            let sequence = [4, 6].map(|at| u16_at(frame, quote.transport + at).unwrap_or(0));
+            let sequence = u32::from(sequence[0]) << 16 | u32::from(sequence[1]);
+            let connection = self.sessions.get(&flow).and_then(|session| session.connection);
+            let possible = |one: Connection| one.can_be_on_its_way(direction.reverse(), sequence);
+            if !connection.is_some_and(possible) {
+                return Err(Verdict::IcmpErrorMalformed);
+            }
+        }
         if !right(quote.header, quote.transport) || !right(packet.transport, packet.end) {
             return Err(Verdict::IcmpErrorMalformed);
         }

@@ -142,6 +142,25 @@ impl Connection {
         self.asked = None;
     }
 
+    /// Whether somebody can have met a segment of this place on its way (RFC 5927 section 4.1).
+    #[must_use]
+    pub fn can_be_on_its_way(&self, direction: Direction, sequence: u32) -> bool {
+        let from_client = direction == Direction::Outbound;
+        let (own, peer) =
+            if from_client { (&self.client, &self.server) } else { (&self.server, &self.client) };
+        // A SYN has no byte, and a probe has the last one again.
+        let behind = sequence.wrapping_add(1);
+        let sent = |heard: u32| {
+            own.next.is_some_and(|next| {
+                let all = next.wrapping_sub(heard);
+                all < 1 << 31 && behind.wrapping_sub(heard) <= all + 1
+            })
+        };
+        let fits = |heard: u32| self.answered && (behind == heard || peer.waits_for(own, sequence));
+        from_client && self.asked == Some(behind)
+            || peer.heard.is_some_and(|heard| sent(heard) || fits(heard))
+    }
+
     fn meaning(&self, direction: Direction, segment: &Segment) -> Meaning {
         let counts = |yes: bool| if yes { Meaning::Counts } else { Meaning::Nothing };
         let from_client = direction == Direction::Outbound;

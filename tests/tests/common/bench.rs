@@ -143,7 +143,7 @@ impl Bench {
             max_sessions,
             max_cooling: MAX_COOLING,
             controller_pid: 0,
-            zero: 0,
+            flags: 0,
         };
         Maps::open_new(&making, sizes).unwrap().instance.set(0, instance, 0).unwrap();
         pins.made(&lock).unwrap();

@@ -1,7 +1,8 @@
 //! Attacks on states and tuples, as the literature has them, against the shipped defaults.
 use std::net::Ipv4Addr;
 
-use nat_common::verdict::Verdict;
+use nat_common::{stats::Hook, verdict::Verdict};
+use nat_tests::lab::traffic::internet_checksum;
 
 use super::{
     bench::{BOTH, Bench, Hooks, INTERNET},
@@ -59,4 +60,38 @@ fn ndss2024_a_neighbour_gets_nothing_of_a_clients_connection() {
         let seen = bench.send(hooks.inbound, &data);
         assert_eq!(frames::read(&seen.frame).destination, (CLIENT, 5000));
     }
+}
+
+/// "Fragmentation needed" and others by somebody off the path, who knows addresses and ports.
+#[test]
+fn rfc5927_4_1_guesses_of_a_quoted_segment_are_dropped() {
+    let attacker = Ipv4Addr::new(198, 51, 100, 66);
+    let bench = Bench::new(INTERNET);
+    let external = established(&bench, BOTH[0]);
+    // 100 bytes more, which the server has room for and has not acknowledged.
+    let data = Place::at(1001, 7001);
+    let data = frames::tcp_at((CLIENT, 5000), (SERVER, 80), ACK, data, &[7; 100]);
+    assert_eq!(bench.send(Hook::TcEgress, &data).verdict, Verdict::TranslatedOut);
+    let before = bench.sessions();
+    let error = |sequence: u32| {
+        let quoted = Place::at(sequence, 7001);
+        let quoted = frames::tcp_at((GATEWAY, external), (SERVER, 80), ACK, quoted, b"");
+        let mut message = [&[3, 4, 0, 0, 0, 0, 2, 64], &quoted[14..42]].concat();
+        let checksum = internet_checksum(&message);
+        message[2..4].copy_from_slice(&checksum.to_be_bytes());
+        let error = frames::other(1, attacker, GATEWAY, &message);
+        bench.send(Hook::TcIngress, &error).verdict
+    };
+    for guess in 1..=400_u32 {
+        let sequence = 1001_u32.wrapping_add(guess.wrapping_mul(10_737_418));
+        assert_eq!(error(sequence), Verdict::IcmpErrorMalformed, "{sequence}");
+    }
+    // The server's window is 1024 bytes behind its acknowledgement.
+    for sequence in [999, 1001 + 1025, 1001_u32.wrapping_sub(70_000)] {
+        assert_eq!(error(sequence), Verdict::IcmpErrorMalformed, "{sequence}");
+    }
+    for sequence in [1000, 1001, 1100, 1101] {
+        assert_eq!(error(sequence), Verdict::TranslatedIn, "{sequence}");
+    }
+    assert_eq!(bench.sessions(), before);
 }

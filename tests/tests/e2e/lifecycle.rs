@@ -137,7 +137,7 @@ fn clsact_filters_do_what_tcx_links_do() {
     assert_eq!(echo.peers()[0].ip(), EXTERNAL);
 
     let pins = Pins::new(&bpffs.path(), "clsact").unwrap();
-    lab.gateway.enter(|| kernel::detach(&pins, None, LIMIT)).unwrap();
+    lab.gateway.enter(|| kernel::detach(&pins, None, LIMIT, |_| {})).unwrap();
     assert_eq!(attached(&lab).iter().filter(|line| line.contains("tc_")).count(), 0);
     assert!(!client.ask(echo.address(), b"gone", 1, Duration::from_millis(300)));
 }

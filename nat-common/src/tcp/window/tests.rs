@@ -286,3 +286,50 @@ proptest! {
         prop_assert_eq!(counts, expected);
     }
 }
+
+impl Session {
+    /// Whether an error may be about a segment of a direction.
+    fn on_its_way(&self, direction: Direction, sequence: u32) -> bool {
+        let (own, peer) = match direction {
+            Direction::Outbound => (&self.client, &self.server),
+            Direction::Inbound => (&self.server, &self.client),
+        };
+        on_its_way(self.connection, direction, sequence, own, peer)
+    }
+}
+
+#[test]
+fn rfc5927_4_1_what_is_sent_or_fits_and_is_not_acknowledged_is_on_its_way() {
+    let mut session = Session::established();
+    for (direction, first, room) in [(INSIDE, CLIENT + 1, 1000), (OUTSIDE, SERVER + 1, 4000)] {
+        for offset in [-1_i32, 0, 1, room] {
+            assert!(session.on_its_way(direction, first.wrapping_add_signed(offset)), "{offset}");
+        }
+        for offset in [-2, room + 1, i32::MAX, i32::MIN] {
+            assert!(!session.on_its_way(direction, first.wrapping_add_signed(offset)), "{offset}");
+        }
+    }
+    // More than there is room for, because the window has shrunk.
+    session.client.next = CLIENT.wrapping_add(3001);
+    assert!(session.on_its_way(INSIDE, CLIENT.wrapping_add(3001)));
+    assert!(!session.on_its_way(INSIDE, CLIENT.wrapping_add(3002)));
+    // Acknowledged, and then lost is only the answer.
+    session.server.ack = CLIENT.wrapping_add(2001);
+    assert!(!session.on_its_way(INSIDE, CLIENT.wrapping_add(1500)));
+}
+
+#[test]
+fn rfc5927_4_1_of_an_opening_only_the_syn_is_on_its_way() {
+    let mut session = Session::opening();
+    assert!(session.on_its_way(INSIDE, CLIENT));
+    for sequence in [CLIENT - 1, CLIENT + 2, 0, SERVER] {
+        assert!(!session.on_its_way(INSIDE, sequence), "{sequence}");
+        assert!(!session.on_its_way(OUTSIDE, sequence), "{sequence}");
+    }
+    // A client that has forgotten the connection and asks anew.
+    session = Session::established();
+    assert!(!session.on_its_way(INSIDE, 70_000));
+    session.server.asked = 70_001;
+    assert!(session.on_its_way(INSIDE, 70_000));
+    assert!(!session.on_its_way(OUTSIDE, 70_000));
+}

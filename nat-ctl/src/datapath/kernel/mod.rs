@@ -3,7 +3,7 @@ pub mod attach;
 mod batch;
 pub mod choices;
 mod config_text;
-mod cooling;
+pub mod cooling;
 mod link;
 pub mod load;
 pub mod maps;
@@ -11,7 +11,10 @@ pub mod pins;
 mod state;
 pub mod table;
 
-use std::time::Duration;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use aya::{
     Ebpf,
@@ -20,8 +23,9 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use nat_common::{
+    cooldown::Resting,
     flow::FlowKey,
-    instance::{self, Instance, stored},
+    instance::{self, COOLING_LOST, Instance, stored},
     limits::{CLEAR_TUPLES_MAX, SWEEP_SESSIONS_MAX},
     session,
     stats::Hook,
@@ -30,6 +34,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use self::{
     attach::{Added, Done, TcKind},
+    cooling::Lacking,
     load::LogLevel,
     maps::{Maps, Sizes},
     pins::{Lock, Pins},
@@ -152,7 +157,7 @@ fn record(maps: &mut Maps, plan: &Plan) -> Result<(), MapError> {
         max_sessions: plan.sizes.sessions,
         max_cooling: plan.sizes.cooling,
         controller_pid: 0,
-        zero: 0,
+        flags: 0,
     };
     maps.instance.set(0, instance, 0)
 }
@@ -166,6 +171,26 @@ impl Attached {
     /// Whether the instance was there before.
     pub fn adopted(&self) -> bool {
         self.adopted
+    }
+
+    /// Lets tuples rest in a new instance, before its programs run. Where there is no room for all,
+    /// the oldest are left out.
+    pub fn restore(&mut self, tuples: &[(FlowKey, Resting)]) -> Result<Lacking, Error> {
+        let room = self.sizes()?.cooling as usize;
+        let lacking = tuples.len().saturating_sub(room);
+        self.pinned.maps.rest(tuples.get(lacking..).unwrap_or_default())?;
+        Ok(Lacking(lacking))
+    }
+
+    /// Records that nobody knows what rested before this instance.
+    pub fn record_loss(&mut self) -> Result<(), Error> {
+        let mut instance = self.pinned.instance()?;
+        instance.flags |= COOLING_LOST;
+        self.pinned
+            .maps
+            .instance
+            .set(0, instance, 0)
+            .map_err(|error| Error::kernel("cannot record the instance")(error.into()))
     }
 
     /// Puts rules in force and programs on interfaces for the first time in this process. A new
@@ -276,13 +301,22 @@ impl Datapath for Attached {
                 ended.push(*key);
             }
         })?;
-        let ended = run_on_keys(&self.ebpf, "sweep", &ended)?;
+        run_on_keys(&self.ebpf, "sweep", &ended)
+    }
+
+    fn forget_rested(&mut self) -> Result<bool, Error> {
         // While nothing rests, what did is kept: it goes on when it is switched on again.
-        let settings = self.pinned.maps.settings_in_force()?;
-        if settings.is_some_and(|settings| settings.cooldown.enabled != 0) {
-            while run(&self.ebpf, "clear", &EMPTY_PACKET)? == CLEAR_TUPLES_MAX {}
+        if self.cooldown()?.is_none_or(|settings| settings.enabled == 0) {
+            return Ok(false);
         }
-        Ok(ended)
+        let started = Instant::now();
+        while started.elapsed() < FORGETTING_MAX {
+            let last = run_often(&self.ebpf, "clear", &EMPTY_PACKET, CLEARS_A_CALL)?;
+            if last < CLEAR_TUPLES_MAX {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn record_controller(&mut self, pid: u32, now_ns: u64) -> Result<(), Error> {
@@ -296,6 +330,12 @@ impl Datapath for Attached {
             .map_err(|error| Error::kernel("cannot record the controller")(error.into()))
     }
 }
+
+/// How long one sweep forgets what has rested: a fifth of the time between two sweeps.
+const FORGETTING_MAX: Duration = Duration::from_millis(400);
+
+/// Runs of `clear` at a time: the call costs more than the work of one.
+const CLEARS_A_CALL: u32 = 16;
 
 impl Attached {
     /// Roles are known before programs run that ask for them.
@@ -345,13 +385,26 @@ const EMPTY_PACKET: [u8; 14] = [0; 14];
 
 /// Runs a program on a packet; returns its answer.
 fn run(ebpf: &Ebpf, program: &str, packet: &[u8]) -> Result<u32, Error> {
+    run_often(ebpf, program, packet, 1)
+}
+
+/// The same so many times; returns the last answer.
+fn run_often(ebpf: &Ebpf, program: &str, packet: &[u8], times: u32) -> Result<u32, Error> {
     let failed = |error: ProgramError| {
         Error::kernel(format!("cannot run the program `{program}`"))(error.into())
     };
     let xdp: &Xdp = ebpf.program(program).ok_or(Error::NoObject)?.try_into().map_err(failed)?;
-    let mut options = TestRunOptions::new();
-    options.data_in = Some(packet);
-    Ok(xdp.test_run(options).map_err(failed)?.return_value)
+    loop {
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(packet);
+        options.repeat = times;
+        match xdp.test_run(options) {
+            // Between two runs, by a signal that this process will handle.
+            Err(ProgramError::SyscallError(error))
+                if error.io_error.kind() == io::ErrorKind::Interrupted => {}
+            result => return Ok(result.map_err(failed)?.return_value),
+        }
+    }
 }
 
 /// Removes sessions, live or not, by their outbound keys; returns how many. Beside a controller
@@ -363,25 +416,41 @@ pub fn flush(pins: &Pins, keys: &[FlowKey]) -> Result<u32, Error> {
 }
 
 /// Removes an instance: programs, maps and folder. Waits so long for others that are changing it.
-pub fn detach(pins: &Pins, namespace: Option<Namespace>, patience: Duration) -> Result<(), Error> {
+/// `last_look` sees what the maps hold when no program works on them any more; not if nobody can read
+/// them.
+pub fn detach(
+    pins: &Pins,
+    namespace: Option<Namespace>,
+    patience: Duration,
+    last_look: impl FnOnce(Option<&Pinned>),
+) -> Result<(), Error> {
     pins.expect()?;
     let lock = pins.lock(patience)?;
     // Whatever state its maps are in, it can be removed; only somebody else's must not be.
-    if let Ok(pinned) = Maps::open(pins).map(|maps| Pinned { maps }) {
+    let pinned = Maps::open(pins).map(|maps| Pinned { maps }).ok();
+    if let Some(pinned) = &pinned {
         if let Some(namespace) = namespace {
             pinned.expect_namespace(pins, namespace)?;
         }
-        let linked = pins.pinned_links().iter().any(|(_, hook)| *hook == Hook::TcEgress);
-        if !linked {
-            // Filters are found by the names of interfaces, which mean something in their own
-            // namespace only.
-            let here = Namespace::current()
-                .map_err(|error| Error::kernel("cannot read the namespace")(error.into()))?;
-            pinned.expect_namespace(pins, here)?;
-            for interface in pinned.interfaces()? {
-                attach::detach_filters(&interface.name);
-            }
-        }
+        remove_filters(pins, pinned)?;
     }
+    pins.remove_links(&lock)?;
+    last_look(pinned.as_ref());
     pins.remove(&lock)
+}
+
+/// Removes the programs of an instance that has no links.
+fn remove_filters(pins: &Pins, pinned: &Pinned) -> Result<(), Error> {
+    if pins.pinned_links().iter().any(|(_, hook)| *hook == Hook::TcEgress) {
+        return Ok(());
+    }
+    // Filters are found by the names of interfaces, which mean something in their own namespace
+    // only.
+    let here = Namespace::current()
+        .map_err(|error| Error::kernel("cannot read the namespace")(error.into()))?;
+    pinned.expect_namespace(pins, here)?;
+    for interface in pinned.interfaces()? {
+        attach::detach_filters(&interface.name);
+    }
+    Ok(())
 }

@@ -180,6 +180,18 @@ impl Pins {
             .map_err(|error| self.failed("rename", error))
     }
 
+    /// Removes the programs, whose maps stay: as if it had been interrupted, whoever adopts the
+    /// instance then attaches them anew.
+    pub fn remove_links(&self, _lock: &Lock) -> Result<(), Error> {
+        self.unlink().map_err(|error| self.failed("remove", error))
+    }
+
+    fn unlink(&self) -> io::Result<()> {
+        let mut links = self.pinned_links();
+        links.sort_by_key(|(_, hook)| REMOVAL_ORDER.iter().position(|one| one == hook));
+        links.iter().try_for_each(|(path, _)| fs::remove_file(path))
+    }
+
     /// Removes everything.
     pub fn remove(&self, _lock: &Lock) -> Result<(), Error> {
         let removing = self.root.join(REMOVING);
@@ -191,9 +203,7 @@ impl Pins {
         }
         let removed = [MAKING, REMOVING].iter().try_for_each(|rest| {
             let rest = Self { folder: self.root.join(rest), ..self.clone() };
-            let mut links = rest.pinned_links();
-            links.sort_by_key(|(_, hook)| REMOVAL_ORDER.iter().position(|one| one == hook));
-            links.iter().try_for_each(|(path, _)| fs::remove_file(path))?;
+            rest.unlink()?;
             remove_folder(&rest.folder)
         });
         removed

@@ -7,6 +7,7 @@ use std::{
 use aya::maps::{MapError, PerCpuValues};
 use ipnet::Ipv4Net;
 use nat_common::{
+    cooldown::{Cooldown, CooldownCounters, Resting},
     flow::FlowKey,
     instance::{HookMode, Instance, Role, text},
     limits::RULE_IDS_MAX,
@@ -169,6 +170,29 @@ impl State for Pinned {
             }
         }
     }
+
+    fn cooldown(&self) -> Result<Option<Cooldown>, Error> {
+        // As with the configuration.
+        loop {
+            let generation = self.generation()?;
+            let settings = self.maps.settings_in_force()?;
+            if self.generation()? == generation {
+                return Ok(settings.map(|settings| settings.cooldown));
+            }
+        }
+    }
+
+    fn each_resting(&self, visit: &mut dyn FnMut(&FlowKey, &Resting)) -> Result<(), Error> {
+        self.maps.each_resting(visit)
+    }
+
+    fn cooldown_counters(&self) -> Result<CooldownCounters, Error> {
+        let values = self.maps.cooldown_counters.get(&0, 0).map_err(reading("the counters"))?;
+        Ok(values.iter().fold(CooldownCounters::default(), |sum, one| CooldownCounters {
+            rested: sum.rested + one.rested,
+            released_early: sum.released_early + one.released_early,
+        }))
+    }
 }
 
 /// The controller reads what everybody reads.
@@ -203,6 +227,18 @@ impl State for Attached {
 
     fn config(&self) -> Result<Option<ConfigText>, Error> {
         self.pinned.config()
+    }
+
+    fn cooldown(&self) -> Result<Option<Cooldown>, Error> {
+        self.pinned.cooldown()
+    }
+
+    fn each_resting(&self, visit: &mut dyn FnMut(&FlowKey, &Resting)) -> Result<(), Error> {
+        self.pinned.each_resting(visit)
+    }
+
+    fn cooldown_counters(&self) -> Result<CooldownCounters, Error> {
+        self.pinned.cooldown_counters()
     }
 }
 
