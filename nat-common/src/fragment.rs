@@ -6,7 +6,11 @@
 //!
 //! Parts are counted in units of 8 bytes, as the offset in the IPv4 header counts them (RFC 791
 //! section 3.1).
-use crate::{addr::Ipv4, flow::Direction};
+use crate::{
+    addr::Ipv4,
+    flow::Direction,
+    limits::{ATTENDED_NS, HELD_BYTES_MAX},
+};
 
 /// Bytes of a unit.
 pub const UNIT_BYTES: usize = 8;
@@ -233,6 +237,33 @@ pub struct Datagram {
 }
 
 const _: () = assert!(size_of::<Datagram>() == 32 + 8 * WORDS);
+
+/// A fragment that came before the first one of its packet, for the controller to hold. The other
+/// record in the same ring is a [`FragmentKey`]: the first one has come.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct HeldFrame {
+    pub key: FragmentKey,
+    /// The interface at which it was seen.
+    pub ifindex: u32,
+    /// Of the frame; what stands behind it means nothing.
+    pub length: u32,
+    pub frame: [u8; HELD_BYTES_MAX],
+}
+
+const _: () = assert!(size_of::<HeldFrame>() == 20 + HELD_BYTES_MAX);
+
+/// Mark of the socket by which the controller gives a fragment from outside back. An unprivileged
+/// process cannot set it.
+pub const RETURNED_MARK: u32 = 0x6e61_7446;
+
+/// Whether there is a controller to hold fragments: one that has not said good-bye, and was seen
+/// lately.
+#[inline(always)]
+#[must_use]
+pub const fn is_attended(controller_pid: u32, heartbeat_ns: u64, now_ns: u64) -> bool {
+    controller_pid != 0 && now_ns < heartbeat_ns.saturating_add(ATTENDED_NS)
+}
 
 #[cfg(test)]
 mod tests;

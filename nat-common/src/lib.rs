@@ -79,6 +79,7 @@ pod!(
     instance::Interface,
     instance::RuleName,
     limit::Bucket,
+    limit::Client,
     limit::ClientLimits,
     limit::Counts,
     pool::Pool,

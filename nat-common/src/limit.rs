@@ -2,10 +2,12 @@
 //! (RFC 6888 REQ-4). A client is an inside address.
 //!
 //! A client's state is two words. Each is changed by compare-and-swap, so that CPUs which open
-//! sessions of one client at once cannot pass a limit together. Take from the bucket first and
+//! sessions of one client at once cannot pass a limit together. There is one while the client has
+//! sessions, or has opened some lately: whoever counts down to nothing, and finds the bucket full,
+//! swaps [`Counts::GONE`] in and removes it. Take from the bucket first and
 //! count last: then nothing is to be undone when a limit refuses, and whoever is refused has still
 //! spent the attempt.
-use crate::limits::NEW_PER_SECOND_MAX;
+use crate::{addr::Ipv4, limits::NEW_PER_SECOND_MAX, verdict::Verdict};
 
 /// The settings, as the data path reads them. 0 is no limit.
 #[repr(C)]
@@ -20,12 +22,54 @@ pub struct ClientLimits {
     pub zero: u32,
 }
 
+impl ClientLimits {
+    /// No limit.
+    pub const NONE: Self = Self { sessions: 0, half_open: 0, new_per_second: 0, zero: 0 };
+}
+
+/// A client's state, by its address.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Client {
+    pub counts: Counts,
+    pub bucket: Bucket,
+    /// The key again: map elements are recycled at once, as those of
+    /// [sessions](crate::session::Session::check).
+    pub address: Ipv4,
+    pub zero: u32,
+}
+
+impl Client {
+    /// A client that opens its first session, which no limit refuses.
+    #[inline(always)]
+    #[must_use]
+    pub const fn first(address: Ipv4, half_open: bool, limits: &ClientLimits, now_ns: u64) -> Self {
+        let bucket = match Bucket(0).take(limits, now_ns) {
+            Ok(bucket) => bucket,
+            Err(_) => Bucket(0),
+        };
+        Self { counts: Counts::of(1, half_open as u32), bucket, address, zero: 0 }
+    }
+}
+
 /// Which limit refuses a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exceeded {
     Sessions,
     HalfOpen,
     Rate,
+}
+
+impl Exceeded {
+    #[inline(always)]
+    #[must_use]
+    pub const fn verdict(self) -> Verdict {
+        match self {
+            Self::Sessions => Verdict::ClientSessions,
+            Self::HalfOpen => Verdict::ClientHalfOpen,
+            Self::Rate => Verdict::ClientRate,
+        }
+    }
 }
 
 /// Sessions of a client: all in the lower half, half-open ones among them in the upper half.
@@ -40,6 +84,16 @@ pub enum Exceeded {
 pub struct Counts(pub u64);
 
 impl Counts {
+    /// Of a client that somebody is about to remove. More than can ever be counted.
+    pub const GONE: Self = Self(u64::MAX);
+
+    /// Whether the client is being removed.
+    #[inline(always)]
+    #[must_use]
+    pub const fn gone(self) -> bool {
+        self.0 == Self::GONE.0
+    }
+
     #[inline(always)]
     #[must_use]
     const fn of(sessions: u32, half_open: u32) -> Self {
@@ -75,6 +129,16 @@ impl Counts {
         }
         Ok(Self::of(sessions, self.half_open().saturating_add(1)))
     }
+
+    /// What one session adds, half-open or not.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_one(half_open: bool) -> Self {
+        Self::of(1, half_open as u32)
+    }
+
+    /// What being half-open adds.
+    pub const HALF_OPEN: Self = Self::of(0, 1);
 
     /// A half-open session is established, or reset.
     #[inline(always)]
@@ -146,6 +210,13 @@ impl Bucket {
             return Err(Exceeded::Rate);
         }
         Ok(Self(full_ms << FRACTION_BITS | fraction))
+    }
+
+    /// Whether nothing is missing: the client is as good as a new one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_full(self, now_ns: u64) -> bool {
+        self.0 >> FRACTION_BITS < now_ns / NS_PER_MS
     }
 
     /// How many sessions would be let through now; without a limit [`u32::MAX`].

@@ -91,6 +91,25 @@ pub const FRAGMENTS_MAX: u32 = 8192;
 /// more likely to be another packet with the same number (RFC 4963).
 pub const FRAGMENT_TIMEOUT_NS: u64 = 15_000_000_000;
 
+/// Bytes of a frame that can be held until the first fragment of its packet comes.
+pub const HELD_BYTES_MAX: usize = 2048;
+
+/// Bytes of the ring by which frames reach the controller that holds them.
+pub const HELD_RING_BYTES: u32 = 1 << 20;
+
+/// Fragments that one CPU gives the controller to hold in a second: the rest of a flood is dropped
+/// before it costs more.
+pub const HELD_PER_SECOND_MAX: u32 = 4000;
+
+/// How long a fragment is held. What the network brings out of order is milliseconds apart.
+pub const HELD_NS: u64 = 2_000_000_000;
+
+/// Bytes of all frames that are held at a time.
+pub const HELD_TOTAL_BYTES_MAX: usize = 4 << 20;
+
+/// How long after its last sign a controller is taken to be there: five sweeps.
+pub const ATTENDED_NS: u64 = 10_000_000_000;
+
 /// Bytes of the configuration in force that one map entry holds.
 pub const CONFIG_CHUNK_BYTES: usize = 4096;
 

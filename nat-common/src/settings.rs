@@ -2,6 +2,7 @@
 use crate::{
     cooldown::Cooldown,
     flow::{Direction, Protocol},
+    limit::ClientLimits,
     tcp,
 };
 
@@ -31,6 +32,7 @@ pub struct Settings {
     /// Idle time after which a session ends, in nanoseconds, by [`Lifetime`].
     pub timeout_ns: [u64; Lifetime::COUNT],
     pub cooldown: Cooldown,
+    pub clients: ClientLimits,
     /// The [`crate::rule::Action`] for packets that no rule matches; `snat` is not allowed here.
     pub unmatched: u8,
     /// Whether some network names its interfaces, so that sources are looked at: see

@@ -180,6 +180,15 @@ verdicts! {
     /// A first fragment without the whole transport header, or one that would replace a part of a
     /// TCP header (RFC 1858, RFC 3128).
     FragmentTiny = 41, "fragment_tiny", Dropped;
+    /// Its client has as many sessions as one may have (`sessions_per_client`).
+    ClientSessions = 42, "client_sessions", Dropped;
+    /// Its client has as many half-open TCP connections as one may have (`half_open_per_client`).
+    ClientHalfOpen = 43, "client_half_open", Dropped;
+    /// Its client opens sessions faster than one may (`new_per_second_per_client`).
+    ClientRate = 44, "client_rate", Dropped;
+    /// Came before the first fragment of its packet: the controller keeps it and gives it back when
+    /// that one has come. Until then, and if it does not come in time, it is as good as dropped.
+    FragmentHeld = 45, "fragment_held", Dropped;
 }
 
 #[cfg(test)]

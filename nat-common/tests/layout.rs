@@ -7,7 +7,7 @@ use nat_common::{
     fragment::{Datagram, FragmentKey},
     guard::{Guard, LocalKey},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
-    limit::{Bucket, ClientLimits, Counts},
+    limit::{Bucket, Client, ClientLimits, Counts},
     pool::{Pool, PoolKey},
     ports::Ports,
     rule::{PrefixKey, Rule, RuleBits},
@@ -35,6 +35,7 @@ macro_rules! no_padding {
 fn types_in_maps_have_no_padding() {
     no_padding!(Choice { address, verdict, zero });
     no_padding!(ChoiceKey { table, destination });
+    no_padding!(Client { counts, bucket, address, zero });
     no_padding!(ClientLimits { sessions, half_open, new_per_second, zero });
     no_padding!(ConfigInfo { bytes, name });
     no_padding!(Control { generation, zero });
@@ -92,7 +93,15 @@ fn types_in_maps_have_no_padding() {
         mss,
         zero,
     });
-    no_padding!(Settings { timeout_ns, cooldown, unmatched, guarded, enforce_strong_send, zero });
+    no_padding!(Settings {
+        timeout_ns,
+        cooldown,
+        clients,
+        unmatched,
+        guarded,
+        enforce_strong_send,
+        zero
+    });
 }
 
 /// Fields that are private, and types that are one array.

@@ -12,6 +12,7 @@ use ipnet::Ipv4Net;
 use nat_common::{
     cooldown::{Cooldown, Reason, Scope},
     guard::Guard,
+    limit::ClientLimits,
     limits::{GUARD_INTERFACES_MAX, PREFIXES_MAX},
     pool::Pooling,
     ports::Ports,
@@ -289,10 +290,20 @@ fn settings(config: &Config) -> Settings {
     Settings {
         timeout_ns,
         cooldown: cooldown(config.cooldown),
+        clients: clients(config.limits),
         unmatched: unmatched as u8,
         guarded: guarded.into(),
         enforce_strong_send: config.source.enforce_strong_send.into(),
         zero: [0; 5],
+    }
+}
+
+fn clients(config: config::Limits) -> ClientLimits {
+    ClientLimits {
+        sessions: config.sessions_per_client,
+        half_open: config.half_open_per_client,
+        new_per_second: config.new_per_second_per_client,
+        zero: 0,
     }
 }
 

@@ -15,6 +15,7 @@ mod cooling;
 pub mod datapath;
 mod desired;
 pub mod exit;
+mod fragments;
 pub mod host;
 pub mod lint;
 mod logging;

@@ -48,6 +48,9 @@ pub fn xdp_outside(ctx: XdpContext) -> u32 {
 #[classifier]
 pub fn tc_egress(ctx: TcContext) -> i32 {
     let mut hook = Tc::new(ctx, stats::Hook::TcEgress);
+    if hook.is_returned() {
+        return hook.turn_round();
+    }
     let verdict = outbound::outbound(&mut hook);
     hook.finish(verdict)
 }

@@ -3,9 +3,10 @@
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue, RingBuf},
 };
 use nat_common::{
+    addr::Ipv4,
     cooldown::{CooldownCounters, Rested, Resting},
     external::{ExternalKey, ExternalPorts},
     flow::FlowKey,
@@ -13,9 +14,10 @@ use nat_common::{
     guard::{Guard, LocalKey},
     hint::{CHUNKS, Chunk, Place, WAYS},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
+    limit::Client,
     limits::{
-        CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, FRAGMENTS_MAX, GUARDS_MAX, INTERFACES_MAX,
-        LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
+        CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, FRAGMENTS_MAX, GUARDS_MAX, HELD_RING_BYTES,
+        INTERFACES_MAX, LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
     },
     pool::{Pool, PoolKey},
     rule::{PrefixKey, Rule, RuleBits, Subset},
@@ -34,6 +36,11 @@ pub static OUTBOUND: HashMap<FlowKey, Session> = HashMap::with_max_entries(1024,
 /// its external tuple. Written and read as [`OUTBOUND`].
 #[map]
 pub static INBOUND: HashMap<FlowKey, Session> = HashMap::with_max_entries(1024, 0);
+
+/// Inside address → what the client has: as long as it has sessions. Written by the data path, read by
+/// the command line. Has room for as many as there can be sessions; its memory is taken as it is needed.
+#[map]
+pub static CLIENTS: HashMap<Ipv4, Client> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
 /// Which rule table is in force. Written by the controller as the last step of a change.
 #[map]
@@ -121,6 +128,17 @@ pub static FRAGMENTS: LruHashMap<FragmentKey, Datagram> =
 #[map]
 pub static FRAGMENTS_PASSED: LruHashMap<FragmentKey, u64> =
     LruHashMap::with_max_entries(FRAGMENTS_MAX, 0);
+
+/// Packets of which the controller has been given fragments to hold, until their first one comes.
+/// Written and read by the data path; not pinned, as the controller's memory is not.
+#[map]
+pub static FRAGMENTS_AWAITED: LruHashMap<FragmentKey, u64> =
+    LruHashMap::with_max_entries(FRAGMENTS_MAX, 0);
+
+/// Fragments for the controller to hold, and notices that it may give them back: a
+/// [`nat_common::fragment::HeldFrame`] or a [`FragmentKey`]. Written by the data path.
+#[map]
+pub static HELD: RingBuf = RingBuf::with_byte_size(HELD_RING_BYTES, 0);
 
 /// Roles by interface index. Written by the controller.
 #[map]

@@ -15,7 +15,7 @@ use crate::{
         open::{self, Before, TRANSLATABLE},
         parse, port,
         session::{self, Found},
-        socket, stats,
+        socket,
     },
 };
 
@@ -102,12 +102,9 @@ fn by_rule<H: Hook>(
         Verdict::TranslatedOut => {}
         verdict => return Err(verdict),
     }
-    let result = with_port(hook);
-    if let Err(verdict) = result {
-        let request = open::request()?;
-        stats::count_rule(request.rule, verdict, request.weight);
-    }
-    result
+    with_port(hook).inspect_err(|verdict| {
+        open::refuse_session(*verdict as u32);
+    })
 }
 
 /// A session on an external endpoint that no socket of this machine has. Leaves nothing behind on

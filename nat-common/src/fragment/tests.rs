@@ -84,3 +84,10 @@ fn every_field_changes_the_fingerprint() {
     }
     assert_eq!(key.direction(), Direction::Outbound);
 }
+
+#[test]
+fn a_controller_attends_until_it_leaves_or_is_not_seen_any_more() {
+    assert!(is_attended(1, 1000, 1000 + ATTENDED_NS - 1));
+    assert!(!is_attended(1, 1000, 1000 + ATTENDED_NS));
+    assert!(!is_attended(0, 1000, 1000));
+}

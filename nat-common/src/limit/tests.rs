@@ -279,3 +279,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_full_bucket_is_worth_nothing() {
+    let limits = ClientLimits { new_per_second: 3, ..ClientLimits::NONE };
+    let now_ns = 5_000_000_000;
+    let Ok(one) = Bucket(0).take(&limits, now_ns) else { panic!("refused") };
+    let full_after = (0..2000).find(|ms| one.is_full(now_ns + ms * 1_000_000)).unwrap();
+    // A third of a second, and the rest of its last millisecond.
+    assert_eq!(full_after, 334);
+    assert_eq!(
+        one.take(&limits, now_ns + 334_000_000),
+        Bucket(0).take(&limits, now_ns + 334_000_000)
+    );
+}
+
+#[test]
+fn the_first_session_of_a_client_is_counted() {
+    let limits = ClientLimits { sessions: 1, half_open: 1, new_per_second: 1, zero: 0 };
+    let address = Ipv4::new([10, 0, 0, 1]);
+    for half_open in [false, true] {
+        let client = Client::first(address, half_open, &limits, 7_000_000_000);
+        assert_eq!((client.counts.sessions(), client.counts.half_open()), (1, half_open.into()));
+        assert_eq!(client.bucket.left(&limits, 7_000_000_000), 0);
+        assert_eq!(client.counts.ended(half_open), Counts(0));
+    }
+    assert!(!Counts(0).gone() && Counts::GONE.gone());
+}

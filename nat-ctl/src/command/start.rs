@@ -151,6 +151,7 @@ pub fn start(
     if log != LogLevel::Off {
         attached.forward_log()?;
     }
+    attached.hold_fragments()?;
     let controller = Controller::new(attached, source, config, text, network, sources, desired);
     controller.warnings().for_each(|warning| tracing::warn!("{warning}"));
     Ok((controller, StaticRoutes::new(before)))

@@ -24,9 +24,6 @@ pub(super) const NOT_YET: &[Key] = &[
     key("[[rules]]", "filtering", |file| in_rules(file, |rule| &rule.filtering)),
     key("[[rules]]", "spill", |file| in_rules(file, |rule| &rule.spill)),
     key("[cooldown]", "pressure_reuse", |file| at(&file.cooldown.pressure_reuse)),
-    key("[limits]", "sessions_per_client", |file| at(&file.limits.sessions_per_client)),
-    key("[limits]", "half_open_per_client", |file| at(&file.limits.half_open_per_client)),
-    key("[limits]", "new_per_second_per_client", |file| at(&file.limits.new_per_second_per_client)),
     key("", "[listen]", |file| at(&file.listen)),
     key("", "[log]", |file| at(&file.log)),
 ];

@@ -5,14 +5,14 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC},
-    helpers::generated::bpf_skb_load_bytes,
+    bindings::{BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC},
+    helpers::generated::{bpf_redirect, bpf_skb_load_bytes},
     programs::TcContext,
 };
 use nat_common::{
     addr::Ipv4,
     flow::{Direction, Protocol},
-    fragment::Part,
+    fragment::{Part, RETURNED_MARK},
     instance::Role,
     mss::Lowered,
     packet::{Packet, Transport},
@@ -70,6 +70,20 @@ impl Tc {
             Fate::Translated | Fate::Passed | Fate::LeftToStack => TC_ACT_UNSPEC,
             Fate::Dropped => TC_ACT_SHOT,
         }
+    }
+
+    /// Whether the controller gives a fragment from outside back. It can only send, not receive.
+    #[inline(always)]
+    pub fn is_returned(&self) -> bool {
+        self.skb().mark == RETURNED_MARK && self.skb().ingress_ifindex == 0
+    }
+
+    /// Makes a frame that is about to leave arrive instead, where `tc_ingress` sees it.
+    #[inline(always)]
+    pub fn turn_round(&self) -> i32 {
+        count(self.hook, Verdict::LeftUntouched, self.weight());
+        // SAFETY: the helper has no precondition.
+        unsafe { bpf_redirect(self.skb().ifindex, u64::from(BPF_F_INGRESS)) as i32 }
     }
 
     /// The verdict of a packet that may be a fragment.

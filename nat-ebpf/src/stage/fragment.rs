@@ -16,15 +16,17 @@ use aya_ebpf::{
 use nat_common::{
     addr::Ipv4,
     flow::{Direction, Protocol},
-    fragment::{Coverage, Datagram, FragmentKey, Part, Units, WORD_UNITS, WORDS, fits},
-    limits::FRAGMENT_TIMEOUT_NS,
+    fragment::{
+        self, Coverage, Datagram, FragmentKey, HeldFrame, Part, Units, WORD_UNITS, WORDS, fits,
+    },
+    limits::{FRAGMENT_TIMEOUT_NS, HELD_NS, HELD_PER_SECOND_MAX},
     rewrite::Fields,
     verdict::Verdict,
 };
 
 use crate::{
     atomic, clock,
-    maps::{FRAGMENTS, FRAGMENTS_PASSED},
+    maps::{FRAGMENTS, FRAGMENTS_AWAITED, FRAGMENTS_PASSED, HELD, INSTANCE},
     stage::{icmp::Skb, parse::IPV4_OFFSET, socket},
 };
 
@@ -41,6 +43,11 @@ struct Work {
     new: u32,
     /// The note that is being made.
     note: Datagram,
+    /// The frame that is being given to the controller.
+    held: HeldFrame,
+    /// The second in which this CPU has done so last, and how often.
+    second: u32,
+    times: u32,
 }
 
 /// One a CPU: the programs of a CPU do not interrupt each other.
@@ -106,10 +113,59 @@ pub fn first(skb: *mut __sk_buff, inbound: bool, before: u32) -> u8 {
 #[inline(never)]
 pub fn untranslated(skb: *mut __sk_buff, inbound: bool, number: u8) -> u8 {
     let verdict = Verdict::from_number(number);
-    match read(&Skb(skb), direction(inbound)) {
-        Ok(work) if inbound => from_outside(work, verdict) as u8,
-        Ok(work) => of_part(work, verdict) as u8,
-        Err(verdict) => verdict as u8,
+    let skb = Skb(skb);
+    let verdict = match read(&skb, direction(inbound)) {
+        Ok(work) if inbound => from_outside(work, verdict),
+        Ok(work) => of_part(work, verdict),
+        Err(verdict) => verdict,
+    };
+    match verdict {
+        Verdict::Fragment => hold(&skb) as u8,
+        verdict => verdict as u8,
+    }
+}
+
+/// Gives a later fragment to the controller until the first one comes, if it can hold it.
+#[inline(always)]
+fn hold(skb: &Skb) -> Verdict {
+    let Ok(work) = work() else {
+        return Verdict::Fragment;
+    };
+    if !work.part.is_later() || !attended(work) || !skb.copy_frame(&mut work.held) {
+        return Verdict::Fragment;
+    }
+    work.held.key = work.key;
+    if HELD.output::<HeldFrame>(&work.held, 0).is_err() {
+        return Verdict::Fragment;
+    }
+    let deadline_ns = work.now_ns + HELD_NS;
+    let _ = FRAGMENTS_AWAITED.insert(&work.key, &deadline_ns, BPF_ANY as u64);
+    // The first one may have come meanwhile, and found nobody that waits for it.
+    if find(work).is_some() || passes(work).is_err() {
+        announce(work);
+    }
+    Verdict::FragmentHeld
+}
+
+/// Whether there is a controller, and this CPU has not given it too much within this second.
+#[inline(always)]
+fn attended(work: &mut Work) -> bool {
+    let there = INSTANCE.get(0).is_some_and(|instance| {
+        fragment::is_attended(instance.controller_pid, instance.heartbeat_ns, work.now_ns)
+    });
+    let second = (work.now_ns >> 30) as u32;
+    if work.second != second {
+        (work.second, work.times) = (second, 0);
+    }
+    work.times += 1;
+    there && work.times <= HELD_PER_SECOND_MAX
+}
+
+/// Tells the controller that the first fragment has come, if it holds others.
+#[inline(always)]
+fn announce(work: &Work) {
+    if FRAGMENTS_AWAITED.remove(&work.key).is_ok() {
+        let _ = HELD.output::<FragmentKey>(&work.key, 0);
     }
 }
 
@@ -176,10 +232,12 @@ fn note(skb: &Skb, direction: Direction, before: Ipv4) -> Result<(), Verdict> {
     work.note.deadline_ns = work.now_ns + FRAGMENT_TIMEOUT_NS;
     // If there is no memory, the other fragments find nothing.
     let _ = FRAGMENTS.insert(&work.key, &work.note, BPF_ANY as u64);
-    match find(work) {
+    let entered = match find(work) {
         Some((datagram, _)) => enter(work, datagram),
         None => Ok(()),
-    }
+    };
+    announce(self::work()?);
+    entered
 }
 
 /// What becomes of a fragment from outside without a session.
@@ -197,6 +255,7 @@ fn from_outside(work: &Work, verdict: Verdict) -> Verdict {
     // The others have to find their way to the stack, too.
     let deadline_ns = work.now_ns + FRAGMENT_TIMEOUT_NS;
     let _ = FRAGMENTS_PASSED.insert(&work.key, &deadline_ns, BPF_ANY as u64);
+    announce(work);
     verdict
 }
 

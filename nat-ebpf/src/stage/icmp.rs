@@ -17,8 +17,9 @@ use nat_common::{
     addr::Ipv4,
     checksum,
     flow::{Direction, FlowKey, Protocol},
-    fragment::Part,
+    fragment::{HeldFrame, Part},
     icmp::{self, Checks, Quote},
+    limits::HELD_BYTES_MAX,
     rewrite::{Fields, IPV4_CHECK, IPV4_PART},
     rule::Action,
     verdict::Verdict,
@@ -27,6 +28,7 @@ use nat_common::{
 use crate::{
     entry::Translation,
     hook::Weight,
+    packet::opaque,
     stage::{
         classify,
         parse::IPV4_OFFSET,
@@ -302,6 +304,23 @@ impl Skb {
             )
         };
         (failed == 0).then_some(())
+    }
+
+    /// Copies the whole frame, and where it was seen, if there is room for it.
+    #[inline(always)]
+    pub(super) fn copy_frame(&self, to: &mut HeldFrame) -> bool {
+        // SAFETY: the context is the program's own.
+        let (length, ifindex) = unsafe { ((*self.0).len, (*self.0).ifindex) };
+        let length = opaque(length as usize);
+        if length == 0 || length > HELD_BYTES_MAX {
+            return false;
+        }
+        (to.length, to.ifindex) = (length as u32, ifindex);
+        // SAFETY: there is room for so many bytes.
+        let failed = unsafe {
+            bpf_skb_load_bytes(self.0.cast(), 0, to.frame.as_mut_ptr().cast(), length as u32)
+        };
+        failed == 0
     }
 
     /// Replaces an address of the packet's own IPv4 header.

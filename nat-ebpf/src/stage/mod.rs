@@ -1,5 +1,6 @@
 //! The stages, in the packet's order.
 pub mod classify;
+pub mod client;
 pub mod cooldown;
 pub mod fragment;
 pub mod guard;

@@ -15,6 +15,7 @@ use nat_common::{
     addr::Ipv4,
     flow::{Direction, FlowKey, Protocol},
     hint::Hint,
+    limit::Client,
     pool::{self, PoolKey, Pooling},
     port::Candidates,
     ports::Ports,
@@ -32,7 +33,7 @@ use crate::{
     maps::{CHOICES, OUTBOUND, POOLS},
     stage::{
         classify::{self, Matched},
-        locals, parse,
+        client, locals, parse,
         port::{self, Tried},
         session::{self, Found},
         stats,
@@ -86,6 +87,8 @@ pub struct Request {
     /// The session that holds [`Request::claim`] although its time is up.
     pub occupant: FlowKey,
     pub birth: Birth,
+    /// The client, if it is a new one.
+    pub client: Client,
     /// The entry that is being written.
     pub entry: Session,
 }
@@ -142,6 +145,17 @@ pub extern "C" fn publish_session() -> u32 {
         Ok(()) => Verdict::TranslatedOut as u32,
         Err(verdict) => verdict as u32,
     }
+}
+
+/// Takes back that a session was to be, for the verdict of this number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn refuse_session(verdict: u32) -> u32 {
+    if let Ok(request) = request() {
+        client::dismiss(request);
+        stats::count_rule(request.rule, Verdict::from_number(verdict as u8), request.weight);
+    }
+    verdict
 }
 
 /// For people who look for the reason of one packet's fate. Off unless the loader sets the level;
@@ -236,7 +250,10 @@ fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), V
     request.generation = matched.generation;
     request.rule = rule.id;
     request.ports = rule.ports;
-    Ok(())
+    match client::admit_client(matched.generation) as u8 {
+        TRANSLATABLE => Ok(()),
+        verdict => Err(Verdict::from_number(verdict)),
+    }
 }
 
 /// Everything after it. Only now does the flow's last session go: a refusal leaves it.
@@ -264,7 +281,12 @@ fn publish(request: &mut Request) -> Result<(), Verdict> {
         Err(error) => {
             // No packet has left with it.
             port::give_back(request);
-            if error == EXISTS { join(request) } else { Err(refused(error)) }
+            if error != EXISTS {
+                return Err(refused(error));
+            }
+            join(request)?;
+            client::dismiss(request);
+            Ok(())
         }
     }
 }

@@ -42,10 +42,12 @@ pub struct Search {
     turn: u32,
     /// Chunks with a free port that have been seen since the last try.
     seen: u32,
-    /// The best port so far, and where the search goes on if it fails.
+    /// Where the search goes on if the best port fails: the first of these chunks.
+    again: u32,
+    left_again: u32,
+    /// The best port so far.
     best: Rank,
     best_chunk: u32,
-    left_at_best: u32,
     /// What is known of the port that is being tried.
     hint: Hint,
     /// When the first of all ports that were not free will be.
@@ -178,12 +180,15 @@ fn look(search: &mut Search) {
         search.at.chunk_looked(number, before, before.looked(search.stamp, release));
         return;
     }
+    if search.best == Rank::NONE {
+        search.again = number;
+        search.left_again = search.left + 1;
+    }
     search.seen += 1;
     // By age alone: the lowest bits only tell the ports of a chunk apart.
     if best < search.best {
         search.best = best;
         search.best_chunk = number;
-        search.left_at_best = search.left + 1;
     }
 }
 
@@ -238,8 +243,8 @@ impl Search {
     /// Goes on without the best port; the next that is found will do.
     #[inline(always)]
     fn pass_over(&mut self) {
-        self.next = self.best_chunk;
-        self.left = self.left_at_best;
+        self.next = self.again;
+        self.left = self.left_again;
         self.best = Rank::NONE;
         self.seen = CHUNKS_SEEN - 1;
     }

@@ -3,7 +3,7 @@ use nat_common::{
     cooldown::Reason,
     flow::{Direction, FlowKey, Protocol},
     hint::Hint,
-    session::{self, DELETED},
+    session::{self, DELETED, Session},
     settings::Lifetime,
     tcp::{self, window},
     verdict::Verdict,
@@ -14,7 +14,7 @@ use crate::{
     hook::Weight,
     maps::{INBOUND, OUTBOUND},
     stage::{
-        classify,
+        classify, client,
         cooldown::{self, Notes},
         hints, parse, stats,
     },
@@ -114,7 +114,7 @@ pub fn touch(
         Lifetime::TcpOpening | Lifetime::TcpEstablished | Lifetime::TcpClosing => {
             let other_key = key.translated(live.to.address, live.to.port);
             let outbound = matches!(direction, Direction::Outbound);
-            tcp_event(entry, outbound, &other_key, now_ns)
+            tcp_segment(entry.pointer(), outbound.into(), &other_key, now_ns) != 0
         }
         Lifetime::Udp | Lifetime::UdpDns | Lifetime::Icmp => lifetime.refreshed_by(direction),
     };
@@ -168,8 +168,24 @@ const STATE_TRIES: u32 = 4;
 /// A segment that may move its connection to another state: the only time that one direction looks
 /// at the other. Returns whether it counts, so that it may move the deadline, too.
 ///
-/// Not inlined: the verifier walks it once, and its memory is not on the stack of all others.
+/// Exported, so that the verifier judges it once. Null, as it must expect, is no session.
+#[unsafe(no_mangle)]
 #[inline(never)]
+pub extern "C" fn tcp_segment(
+    own: *mut Session,
+    outbound: u32,
+    other_key: *const FlowKey,
+    now_ns: u64,
+) -> u32 {
+    // SAFETY: null, or a reference of the caller's.
+    let other_key = unsafe { other_key.as_ref() };
+    match (Entry::at(own), other_key) {
+        (Some(own), Some(other_key)) => tcp_event(own, outbound != 0, other_key, now_ns).into(),
+        _ => 0,
+    }
+}
+
+#[inline(always)]
 fn tcp_event(own: Entry, outbound: bool, other_key: &FlowKey, now_ns: u64) -> bool {
     let direction = if outbound { Direction::Outbound } else { Direction::Inbound };
     let (Some(other), Some(segment)) =
@@ -220,8 +236,10 @@ fn tcp_event(own: Entry, outbound: bool, other_key: &FlowKey, now_ns: u64) -> bo
             break;
         }
         if out.move_state(before, after) {
-            if after.lifetime() as u8 != before.lifetime() as u8 {
-                settle(out, inbound, now_ns);
+            let (from, to) = (before.lifetime(), after.lifetime());
+            if from as u8 != to as u8 {
+                let half_open = i64::from(is_opening(to)) - i64::from(is_opening(from));
+                settle(out, inbound, half_open, now_ns);
                 closing(out, other_key, now_ns);
             }
             break;
@@ -240,10 +258,31 @@ fn closing(out: Entry, key: &FlowKey, now_ns: u64) {
     }
 }
 
-/// Makes both entries follow the state that is in the outbound one: another CPU may be at it, too,
-/// and whoever writes last looks whether what it has written still holds.
+/// Whether a session of this lifetime is half-open: see [`nat_common::limit::Counts`].
 #[inline(always)]
-fn settle(out: Entry, inbound: Entry, now_ns: u64) {
+fn is_opening(lifetime: Lifetime) -> bool {
+    matches!(lifetime, Lifetime::TcpOpening)
+}
+
+/// Whether a session that is being removed is still counted as half-open. Moves it on if it is, so
+/// that a packet which answers it at this moment does not count it once more.
+#[inline(always)]
+fn ended_half_open(outbound: Entry) -> bool {
+    let state = outbound.state();
+    is_opening(state.lifetime())
+        && outbound.move_state(state, state.with(tcp::Connection::ANSWERED, state.scale()))
+}
+
+/// Makes both entries follow the state that is in the outbound one: another CPU may be at it, too,
+/// and whoever writes last looks whether what it has written still holds. `half_open` is how many
+/// half-open connections the client has more.
+///
+/// Not inlined: it stands in a loop.
+#[inline(never)]
+fn settle(out: Entry, inbound: Entry, half_open: i64, now_ns: u64) {
+    if half_open != 0 {
+        client::add_half_open(&inbound.translation().address, half_open);
+    }
     for _ in 0..STATE_TRIES {
         let lifetime = out.lifetime();
         inbound.set_lifetime(lifetime);
@@ -393,6 +432,7 @@ fn remove(
     stats::count_ended(rule, outbound.totals(), carried_in);
     // The tuple rests before it is anybody's to claim.
     cooldown::rest(notes, outbound, inbound, ended_ns, now_ns);
+    client::leave(&key.local, ended_half_open(outbound), now_ns);
     // The claim goes first: while the outbound entry stands, nobody else removes this key.
     let _ = INBOUND.remove(&notes.rested.tuple);
     hints::ended(&notes.rested.tuple, notes.rested.closed_ns, notes.reason(), now_ns);

@@ -1,5 +1,5 @@
 //! The loaded programs, a rule table, and a clock to move.
-use std::{net::Ipv4Addr, os::fd::AsFd as _, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use super::{
     frames,
@@ -11,9 +11,11 @@ use aya::{
 };
 use ipnet::Ipv4Net;
 use nat_common::{
+    addr::Ipv4,
     cooldown::{Cooldown, CooldownCounters, Reason},
     flow::FlowKey,
     instance::{self, HookMode, Instance, Role, stored},
+    limit::{Client, ClientLimits},
     limits::SWEEP_SESSIONS_MAX,
     source::Choice,
     stats::{Counter, Hook},
@@ -95,6 +97,8 @@ pub struct Bench {
     now_ns: u64,
     /// What rests; nothing unless a test says so.
     pub cooldown: Cooldown,
+    /// Limits of a client in the next table.
+    pub limits: ClientLimits,
     /// Indices of the inside and the outside interface.
     devices: (u32, u32),
 }
@@ -158,6 +162,7 @@ impl Bench {
             clock,
             now_ns: 0,
             cooldown: NO_COOLDOWN,
+            limits: ClientLimits::NONE,
             devices,
         };
         bench.advance(Duration::from_secs(1000));
@@ -210,6 +215,7 @@ impl Bench {
         };
         let (mut table, _) = compile(&config, &host).unwrap();
         table.settings.cooldown = self.cooldown;
+        table.settings.clients = self.limits;
         let config = ConfigText { name: "test.toml".to_owned(), text };
         let mut tables = Tables::default();
         table::apply(&mut self.maps(), &mut tables, &table, &Everywhere(choices), &config).unwrap();
@@ -253,6 +259,17 @@ impl Bench {
         let mut claims = 0;
         self.maps().inbound.for_each(|_, _| claims += 1).unwrap();
         claims
+    }
+
+    /// What the clients have, by address.
+    pub fn clients(&self) -> BTreeMap<Ipv4Addr, Client> {
+        let mut clients = BTreeMap::new();
+        let keep = |address: &Ipv4, client: &Client| {
+            assert_eq!(*address, client.address);
+            clients.insert(Ipv4Addr::from(*address), *client);
+        };
+        self.maps().clients.for_each(keep).unwrap();
+        clients
     }
 
     /// Entries of the outbound map, ended ones included.

@@ -356,3 +356,65 @@ fn rfc4787_req14a_a_flood_of_fragments_leaves_whole_packets_alone() {
     let late = split(&answer, &[400], rounds);
     all(&bench, Hook::TcIngress, &late, Verdict::TranslatedIn);
 }
+
+/// Signs a controller on, at the bench's time.
+fn attend(bench: &Bench) {
+    let mut maps = bench.maps();
+    let mut instance = bench.state().instance().unwrap();
+    (instance.controller_pid, instance.heartbeat_ns) = (1, bench.now_ns());
+    maps.instance.set(0, instance, 0).unwrap();
+}
+
+/// What the controller does with them is its own tests' business, and that of those with real stacks.
+#[test]
+fn a_fragment_before_its_first_is_held_while_a_controller_attends() {
+    let mut bench = Bench::new(INTERNET);
+    attend(&bench);
+    let parts = split(&question(1000), &[400], ID);
+    let seen = bench.send(Hook::TcEgress, &parts[1]);
+    assert_eq!((seen.verdict, &seen.frame), (Verdict::FragmentHeld, &parts[1]));
+    let out = all(&bench, Hook::TcEgress, &parts, Verdict::TranslatedOut);
+    let external = frames::read(&join(&out)).source;
+    let answer = split(&frames::udp((SERVER, 3478), external, &[1; 1000]), &[400], ID);
+    assert_eq!(verdict(&bench, Hook::TcIngress, &answer[1]), Verdict::FragmentHeld);
+    all(&bench, Hook::TcIngress, &answer, Verdict::TranslatedIn);
+    // One that is too long to be held.
+    let long = question(4000);
+    let late = part(&long, ID + 1, 400, 400 + nat_common::limits::HELD_BYTES_MAX, true);
+    assert_eq!(verdict(&bench, Hook::TcEgress, &late), Verdict::Fragment);
+    // What no rule translates is nobody's to hold.
+    let stranger = frames::with_ipv4(&parts[1], |header| header.source = [192, 168, 7, 7]);
+    assert_eq!(verdict(&bench, Hook::TcEgress, &stranger), Verdict::Unmatched);
+    let tiny = frames::with_ipv4(&part(&long, ID + 2, 8, 80, true), |header| {
+        header.protocol = etherparse::IpNumber::TCP;
+    });
+    assert_eq!(verdict(&bench, Hook::TcEgress, &tiny), Verdict::FragmentTiny);
+    // A controller that has died is seen to be gone.
+    bench.advance(Duration::from_nanos(nat_common::limits::ATTENDED_NS));
+    let next = frames::with_ipv4(&parts[1], |header| header.identification = ID + 3);
+    assert_eq!(verdict(&bench, Hook::TcEgress, &next), Verdict::Fragment);
+}
+
+/// A flood does not keep the controller busy for longer than its share.
+#[test]
+fn rfc4787_req14a_only_so_many_fragments_are_held_in_a_second() {
+    let bench = Bench::new(INTERNET);
+    attend(&bench);
+    let frame = frames::udp((SERVER, 3478), (GATEWAY, 5000), &[1; 1000]);
+    let forged: Vec<_> = (0..20_000).map(|id| part(&frame, id, 400, 800, true)).collect();
+    bench.send_all(Hook::TcIngress, &forged);
+    let states = bench.state().verdicts().unwrap();
+    let of = |verdict| {
+        let state = states.iter().find(|state| state.verdict == verdict);
+        state.map_or(0, |state| state.counter.packets)
+    };
+    let held = of(Verdict::FragmentHeld);
+    let cpus = u64::try_from(std::thread::available_parallelism().unwrap().get()).unwrap();
+    let most = u64::from(nat_common::limits::HELD_PER_SECOND_MAX) * cpus;
+    // The ring is full before that, as nobody empties it.
+    let room = u64::from(nat_common::limits::HELD_RING_BYTES)
+        / u64::try_from(nat_common::limits::HELD_BYTES_MAX).unwrap();
+    assert!(held > 0 && held <= most.min(room), "{held} held");
+    assert_eq!(held + of(Verdict::Fragment), 20_000);
+    assert_eq!(bench.entries(), 0);
+}

@@ -13,6 +13,7 @@ mod fields;
 mod fragments;
 mod hostile;
 mod icmp;
+mod limits;
 mod mss;
 mod resources;
 mod rules;

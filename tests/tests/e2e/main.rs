@@ -7,6 +7,7 @@ mod adoption;
 mod connections;
 mod cooldown;
 mod discovery;
+mod fragments;
 mod gateway;
 mod host_changes;
 mod icmp;

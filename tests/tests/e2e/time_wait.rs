@@ -84,9 +84,13 @@ fn kept(server: &NetNs) -> usize {
     words.next().unwrap().parse().unwrap()
 }
 
+/// One client opens more than one may.
+const UNLIMITED: &str =
+    "[limits]\nsessions_per_client = 0\nhalf_open_per_client = 0\nnew_per_second_per_client = 0\n";
+
 /// The rule with so many ports, and how they rest.
 fn rule(ports: u16, cooldown: &str) -> String {
-    format!("{INTERNET}ports = \"20001-{}\"\n\n[cooldown]\n{cooldown}\n", 20_000 + ports)
+    format!("{INTERNET}ports = \"20001-{}\"\n\n[cooldown]\n{cooldown}\n{UNLIMITED}", 20_000 + ports)
 }
 
 #[test]

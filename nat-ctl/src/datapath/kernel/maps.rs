@@ -4,6 +4,7 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, Queue},
 };
 use nat_common::{
+    addr::Ipv4,
     cooldown::{CooldownCounters, Rested, Resting},
     external::{ExternalKey, ExternalPorts},
     flow::FlowKey,
@@ -11,6 +12,7 @@ use nat_common::{
     guard::{Guard, LocalKey},
     hint::{self, CHUNKS, Chunk, Place, WAYS},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
+    limit::Client,
     limits::{
         CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, FRAGMENTS_MAX, GUARDS_MAX, INTERFACES_MAX,
         LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
@@ -26,16 +28,17 @@ use nat_common::{
 use super::{batch::BatchMap, pins::Pins};
 use crate::datapath::{Error, error::chain};
 
-/// The session maps, whose size the configuration gives.
-pub const SESSION_MAPS: [&str; 2] = ["OUTBOUND", "INBOUND"];
+/// The maps of sessions and of those who have them, whose size the configuration gives.
+pub const SESSION_MAPS: [&str; 3] = ["OUTBOUND", "INBOUND", "CLIENTS"];
 
 /// The maps of resting tuples, likewise.
 pub const COOLING_MAPS: [&str; 2] = ["COOLING", "COOLING_ORDER"];
 
 /// All pinned maps.
-pub const PINNED_MAPS: [&str; 28] = [
+pub const PINNED_MAPS: [&str; 29] = [
     "OUTBOUND",
     "INBOUND",
+    "CLIENTS",
     "COOLING",
     "COOLING_ORDER",
     "HINT_SETS",
@@ -82,6 +85,7 @@ impl Sizes {
 pub struct Maps {
     pub outbound: BatchMap<FlowKey, Session>,
     pub inbound: BatchMap<FlowKey, Session>,
+    pub clients: BatchMap<Ipv4, Client>,
     pub cooling: BatchMap<FlowKey, Resting>,
     pub cooling_order: Queue<MapData, Rested>,
     pub hint_sets: Array<MapData, [u64; WAYS as usize]>,
@@ -135,6 +139,7 @@ impl Maps {
         Ok(Self {
             outbound: batch(pins, "OUTBOUND", sizes.sessions)?,
             inbound: batch(pins, "INBOUND", sizes.sessions)?,
+            clients: batch(pins, "CLIENTS", sizes.sessions)?,
             cooling: batch(pins, "COOLING", sizes.cooling)?,
             cooling_order: open(pins, "COOLING_ORDER", sizes.cooling)?,
             hint_sets: array(pins, "HINT_SETS", sizes.hint_sets())?,

@@ -4,6 +4,7 @@ mod batch;
 pub mod choices;
 mod config_text;
 pub mod cooling;
+mod held;
 mod link;
 pub mod load;
 pub mod maps;
@@ -218,6 +219,12 @@ impl Attached {
         }
         self.adopted = started.is_ok();
         started
+    }
+
+    /// Holds fragments that come before the first one of their packet, until the task is dropped. To
+    /// be called at most once, within a tokio runtime.
+    pub fn hold_fragments(&mut self) -> Result<(), Error> {
+        held::start(&mut self.ebpf)
     }
 
     /// Forwards what the data path logs to this process's log, until the task is dropped. To be
