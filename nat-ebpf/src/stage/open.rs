@@ -230,6 +230,9 @@ fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), V
     if request.untranslatable != TRANSLATABLE {
         return Err(Verdict::from_number(request.untranslatable));
     }
+    if request.before == Before::Ended {
+        session::end(&request.key, request.now_ns);
+    }
     let protocol = Protocol::from_number(request.protocol).ok_or(Verdict::ProtocolNotCovered)?;
     if matches!(protocol, Protocol::Tcp) && !request.flags.opens() {
         return Err(Verdict::TcpWithoutSyn);
@@ -256,17 +259,12 @@ fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), V
     }
 }
 
-/// Everything after it. Only now does the flow's last session go: a refusal leaves it.
+/// Everything after it. Only now does a last session go whose late packets are still translated: a
+/// refusal leaves it.
 #[inline(always)]
 fn publish(request: &mut Request) -> Result<(), Verdict> {
-    match request.before {
-        Before::Nothing => {}
-        Before::Ended => {
-            session::end(&request.key, request.now_ns);
-        }
-        Before::Closing => {
-            session::kill(&request.key, request.now_ns);
-        }
+    if request.before == Before::Closing {
+        session::kill(&request.key, request.now_ns);
     }
     let to = (request.claim.local, request.claim.local_port);
     request.entry = Session::new(&request.key, to, &request.birth, request.now_ns);
