@@ -265,6 +265,11 @@ fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), V
 /// Everything after it.
 #[inline(always)]
 fn publish(request: &mut Request) -> Result<Published, Verdict> {
+    if request.claim.is_to_itself() {
+        // The answers of a hairpin to oneself would come back for ever.
+        let _ = INBOUND.remove(&request.claim);
+        return Err(Verdict::HairpinLoop);
+    }
     let to = (request.claim.local, request.claim.local_port);
     request.entry = Session::new(&request.key, to, &request.birth, request.now_ns);
     request.entry.packets = request.weight.packets;

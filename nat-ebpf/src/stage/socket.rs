@@ -25,7 +25,7 @@ pub fn unclaimed(ctx: *mut c_void, packet: &Packet) -> bool {
         _ => return false,
     };
     translated(packet.destination, protocol, to)
-        && !held(ctx, protocol, (packet.source, from), (packet.destination, to))
+        && !held(ctx, protocol as u8, end(packet.source, from), end(packet.destination, to))
 }
 
 /// Whether some rule may use a port of an address.
@@ -43,21 +43,31 @@ pub fn external(address: Ipv4, protocol: u8) -> Option<&'static ExternalPorts> {
     unsafe { EXTERNALS.get(&key) }
 }
 
-/// Whether a socket of this machine takes packets from one endpoint to another: a connection, in
-/// TIME_WAIT too, or one that listens.
+/// An endpoint, in one argument: both parts in network byte order.
 #[inline(always)]
-fn held(ctx: *mut c_void, protocol: Protocol, from: (Ipv4, Port), to: (Ipv4, Port)) -> bool {
+fn end(address: Ipv4, port: Port) -> u64 {
+    u64::from(address.to_be32()) << 16 | u64::from(port.to_be16())
+}
+
+/// Whether a socket of this machine takes packets from one [`end`] to another: a connection, in
+/// TIME_WAIT too, or one that listens.
+///
+/// Not inlined: other packets should not pay for it with stack.
+#[inline(never)]
+fn held(ctx: *mut c_void, protocol: u8, from: u64, to: u64) -> bool {
     // SAFETY: plain integers, for which zero is a value.
     let mut tuple: SocketTuple = unsafe { mem::zeroed() };
-    tuple.__bindgen_anon_1.ipv4.saddr = from.0.to_be32();
-    tuple.__bindgen_anon_1.ipv4.daddr = to.0.to_be32();
-    tuple.__bindgen_anon_1.ipv4.sport = from.1.to_be16();
-    tuple.__bindgen_anon_1.ipv4.dport = to.1.to_be16();
+    tuple.__bindgen_anon_1.ipv4.saddr = (from >> 16) as u32;
+    tuple.__bindgen_anon_1.ipv4.daddr = (to >> 16) as u32;
+    tuple.__bindgen_anon_1.ipv4.sport = from as u16;
+    tuple.__bindgen_anon_1.ipv4.dport = to as u16;
     let netns = BPF_F_CURRENT_NETNS as u64;
     // SAFETY: the context is the program's own, and the tuple is there in full.
     let socket = unsafe {
-        match protocol {
-            Protocol::Tcp => bpf_skc_lookup_tcp(ctx, &raw mut tuple, IPV4_TUPLE_BYTES, netns, 0),
+        match Protocol::from_number(protocol) {
+            Some(Protocol::Tcp) => {
+                bpf_skc_lookup_tcp(ctx, &raw mut tuple, IPV4_TUPLE_BYTES, netns, 0)
+            }
             _ => bpf_sk_lookup_udp(ctx, &raw mut tuple, IPV4_TUPLE_BYTES, netns, 0),
         }
     };

@@ -11,6 +11,7 @@ mod cooldown;
 mod expiry;
 mod fields;
 mod fragments;
+mod hairpin;
 mod hostile;
 mod icmp;
 mod limits;

@@ -9,6 +9,7 @@ mod cooldown;
 mod discovery;
 mod fragments;
 mod gateway;
+mod hairpin;
 mod host_changes;
 mod icmp;
 mod lifecycle;
