@@ -202,6 +202,12 @@ verdicts! {
     HairpinRoute = 49, "hairpin_route", Dropped;
     /// From inside, for the external endpoint behind which its sender hides.
     HairpinLoop = 50, "hairpin_loop", Dropped;
+
+    /// Sent by this machine from an address that translation uses, in a conversation that it has not
+    /// begun; left as it is, although a `snat` rule covers it.
+    OwnReply = 51, "own_reply", Passed;
+    /// Sent by this machine from an external endpoint that is a client's toward this remote one.
+    OwnPortTaken = 52, "own_port_taken", Dropped;
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use crate::{
     hook::Weight,
     packet::opaque,
     stage::{
-        classify,
+        classify, locals,
         parse::IPV4_OFFSET,
         session::{self, Found},
         stats,
@@ -149,6 +149,10 @@ fn number(verdict: Verdict) -> u8 {
 fn no_session(direction: Direction, quote: &Quote) -> u8 {
     let arriving = work().is_ok_and(|work| work.arriving);
     if arriving || matches!(direction, Direction::Inbound) {
+        return NOT_OURS;
+    }
+    // What was sent to this machine itself gives nothing away.
+    if locals::has(locals::ANY_INTERFACE, quote.destination) {
         return NOT_OURS;
     }
     match classify::rule(quote.destination, quote.source, quote.protocol) {

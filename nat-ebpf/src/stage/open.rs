@@ -31,7 +31,7 @@ use crate::{
     maps::{CHOICES, INBOUND, OUTBOUND, POOLS},
     stage::{
         classify::{self, Matched},
-        client, locals, parse, port,
+        client, locals, own, parse, port,
         session::{self, Found},
         stats,
     },
@@ -160,6 +160,7 @@ fn answer() -> Result<(), Verdict> {
     let rule = matched.rule()?;
     let id = rule.id;
     let verdict = match Action::from_number(rule.action) {
+        Action::Snat if own::stays() => own::passed(Verdict::OwnReply),
         Action::Snat => match create(matched, rule) {
             Ok(()) => return Ok(()),
             Err(verdict) => verdict,
@@ -182,8 +183,13 @@ fn untranslated(request: &Request, passed: Verdict) -> Verdict {
     let Ok(generation) = classify::generation() else {
         return Verdict::NotConfigured;
     };
+    let passed = own::passed(passed);
     let has = |ifindex| locals::has(ifindex, request.source);
-    if !request.own || has(request.egress) || !has(locals::ANY_INTERFACE) {
+    if matches!(passed.fate(), Fate::Dropped)
+        || !request.own
+        || has(request.egress)
+        || !has(locals::ANY_INTERFACE)
+    {
         return passed;
     }
     match classify::settings(generation) {

@@ -24,14 +24,18 @@ pub fn unclaimed(ctx: *mut c_void, packet: &Packet) -> bool {
         Transport::Udp { source, destination } => (Protocol::Udp, source, destination),
         _ => return false,
     };
-    translated(packet.destination, protocol, to)
-        && !held(ctx, protocol as u8, end(packet.source, from), end(packet.destination, to))
+    nobodys(ctx, protocol as u8, end(packet.source, from), end(packet.destination, to))
 }
 
-/// Whether some rule may use a port of an address.
-#[inline(always)]
-fn translated(address: Ipv4, protocol: Protocol, port: Port) -> bool {
-    external(address, protocol as u8).is_some_and(|ports| ports.contains(port.number()))
+/// [`unclaimed`], from one [`end`] to another.
+///
+/// Not inlined: other packets should not pay for it with stack.
+#[inline(never)]
+fn nobodys(ctx: *mut c_void, protocol: u8, from: u64, to: u64) -> bool {
+    let address = Ipv4::from_be32((to >> 16) as u32);
+    let port = Port::from_bytes((to as u16).to_ne_bytes());
+    external(address, protocol).is_some_and(|ports| ports.contains(port.number()))
+        && !held(ctx, protocol, from, to)
 }
 
 /// The ports of an address that rules may use, if they use it at all for a protocol (IANA number).
@@ -51,9 +55,7 @@ fn end(address: Ipv4, port: Port) -> u64 {
 
 /// Whether a socket of this machine takes packets from one [`end`] to another: a connection, in
 /// TIME_WAIT too, or one that listens.
-///
-/// Not inlined: other packets should not pay for it with stack.
-#[inline(never)]
+#[inline(always)]
 fn held(ctx: *mut c_void, protocol: u8, from: u64, to: u64) -> bool {
     // SAFETY: plain integers, for which zero is a value.
     let mut tuple: SocketTuple = unsafe { mem::zeroed() };

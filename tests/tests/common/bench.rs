@@ -329,18 +329,32 @@ impl Bench {
         let first = self.send(Hook::TcInside, frame);
         let back = matches!(first.verdict, Verdict::Hairpin).then(|| {
             let code = |_: Hook, verdict| turned_code(verdict);
-            self.counted(Hook::TcIngress, code, || {
-                let mut context =
-                    test_run::context(Hook::TcIngress, self.devices.1, first.frame.len(), 0);
-                test_run::mark_turned(&mut context);
-                let mut out = Vec::new();
-                let (program, frame) = (Hook::TcIngress.name(), &first.frame);
-                let run = || test_run::run(&self.ebpf, program, frame, Some(&context), &mut out);
-                let code = self.lab.gateway.enter(run);
-                (code, out)
-            })
+            self.send_as(Hook::TcIngress, test_run::mark_turned, code, &first.frame)
         });
         (first, back)
+    }
+
+    /// Shows a frame to `tc_egress` that the gateway itself sends.
+    pub fn send_own(&self, frame: &[u8]) -> Seen {
+        self.send_as(Hook::TcEgress, test_run::mark_own, return_code, frame)
+    }
+
+    /// Shows a frame to a hook of the outside interface, in another context than the usual one.
+    fn send_as(
+        &self,
+        hook: Hook,
+        change: fn(&mut [u8]),
+        expected: fn(Hook, Verdict) -> u32,
+        frame: &[u8],
+    ) -> Seen {
+        let mut context = test_run::context(hook, self.devices.1, frame.len(), 0);
+        change(&mut context);
+        self.counted(hook, expected, || {
+            let mut out = Vec::new();
+            let run = || test_run::run(&self.ebpf, hook.name(), frame, Some(&context), &mut out);
+            let code = self.lab.gateway.enter(run);
+            (code, out)
+        })
     }
 
     /// Runs a program, and checks what it has counted and returned.

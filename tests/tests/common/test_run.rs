@@ -69,6 +69,11 @@ pub fn context(hook: Hook, device: u32, length: usize, segments: u16) -> Vec<u8>
     context
 }
 
+/// Makes a packet of a TC hook one that this machine itself sends.
+pub fn mark_own(context: &mut [u8]) {
+    context[36..40].fill(0); // ingress_ifindex
+}
+
 /// Gives a packet of a TC hook the mark of one that has been turned back.
 pub fn mark_turned(context: &mut [u8]) {
     context[8..12].copy_from_slice(&mark::TURNED.to_ne_bytes());

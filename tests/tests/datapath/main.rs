@@ -16,6 +16,7 @@ mod hostile;
 mod icmp;
 mod limits;
 mod mss;
+mod own;
 mod resources;
 mod rules;
 mod suites;

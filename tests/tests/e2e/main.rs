@@ -15,6 +15,7 @@ mod icmp;
 mod lifecycle;
 mod mss;
 mod neighbours;
+mod own;
 mod own_errors;
 mod refusals;
 mod reload;
