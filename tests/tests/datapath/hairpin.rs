@@ -111,6 +111,35 @@ fn rfc5382_req8_tcp_between_two_clients_by_simultaneous_open() {
     assert_eq!(states, ["established", "established"]);
 }
 
+/// Every part of a packet goes the same way.
+#[test]
+fn fragments_of_a_turned_packet_reach_the_client() {
+    let (bench, _lab) = in_a_lab(TWO);
+    nobody(&bench, &frames::udp(A, B_OUTSIDE, b"first"));
+    let whole = frames::udp(B, A_OUTSIDE, &[7; 56]);
+    let parts: Vec<_> = [(0, 34..66), (4, 66..98)]
+        .into_iter()
+        .map(|(offset, bytes): (u16, std::ops::Range<usize>)| {
+            let cut = [&whole[..34], &whole[bytes]].concat();
+            frames::with_ipv4(&cut, |ip| {
+                ip.total_len = 52;
+                ip.dont_fragment = false;
+                ip.more_fragments = offset == 0;
+                ip.fragment_offset = offset.try_into().unwrap();
+            })
+        })
+        .collect();
+    for part in parts {
+        let (first, back) = bench.turn(&part);
+        assert_eq!(first.verdict, Verdict::Hairpin);
+        let back = back.unwrap();
+        assert_eq!(back.verdict, Verdict::TranslatedIn);
+        assert_eq!(back.frame[26..30], B_OUTSIDE.0.octets(), "the source");
+        assert_eq!(back.frame[30..34], A.0.octets(), "the destination");
+        assert_eq!(back.frame[22], TTL - 1);
+    }
+}
+
 /// What is for nobody opens a session of its sender only if it could open one outside, too.
 #[test]
 fn tcp_without_a_session_opens_none() {
@@ -169,7 +198,6 @@ fn what_is_for_the_gateway_itself_reaches_its_stack() {
         frames::echo(true, A.0, EXTERNAL, 4000),
         frames::echo(false, A.0, EXTERNAL, 4000),
         frames::other(47, A.0, EXTERNAL, b"gre"),
-        frames::with_ipv4(&frames::udp(A, B_OUTSIDE, &[0; 64]), |ip| ip.more_fragments = true),
         // No rule for its sender.
         frames::udp((STRANGER, 1), B_OUTSIDE, b"x"),
     ] {
