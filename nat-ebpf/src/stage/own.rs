@@ -15,12 +15,22 @@ use super::{
 /// conversation and knows this endpoint: it is TCP that opens nothing, answers an ICMP query or what was
 /// sent to this machine, or is UDP from a port that translation does not use.
 ///
-/// Not inlined, and asked of this CPU's [`Request`]: others should not pay for it with stack.
-#[inline(never)]
+/// Asked of this CPU's [`Request`].
+#[inline(always)]
 pub fn stays() -> bool {
-    let Ok(request) = request() else {
-        return false;
-    };
+    own_packet_stays() != 0
+}
+
+/// [`stays`], under a name that the object exports: the verifier judges such a function by itself, and
+/// others do not pay for it with stack.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn own_packet_stays() -> u32 {
+    request().is_ok_and(|request| may_stay(request)).into()
+}
+
+#[inline(always)]
+fn may_stay(request: &Request) -> bool {
     let Some(ports) = ports(request) else {
         return false;
     };
@@ -40,18 +50,19 @@ pub fn stays() -> bool {
 /// The verdict of a packet that leaves as it is: `passed`, unless its endpoint is a client's.
 #[inline(always)]
 pub fn passed(passed: Verdict) -> Verdict {
-    if taken() { Verdict::OwnPortTaken } else { passed }
+    if own_port_taken() != 0 { Verdict::OwnPortTaken } else { passed }
 }
 
 /// Whether the endpoint of a packet of this machine is, toward this remote one, a client's: the answers
-/// would reach the client.
-///
-/// Not inlined: see [`stays`].
+/// would reach the client. Exported like [`own_packet_stays`].
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn taken() -> bool {
-    let Ok(request) = request() else {
-        return false;
-    };
+pub extern "C" fn own_port_taken() -> u32 {
+    request().is_ok_and(|request| taken(request)).into()
+}
+
+#[inline(always)]
+fn taken(request: &Request) -> bool {
     let may_be_taken = request.untranslatable == TRANSLATABLE
         && ports(request).is_some_and(|ports| ports.contains(request.key.local_port.number()));
     may_be_taken
