@@ -31,6 +31,7 @@ pub mod icmp;
 pub mod instance;
 pub mod limit;
 pub mod limits;
+pub mod mark;
 pub mod mss;
 pub mod packet;
 pub mod pool;

@@ -1,5 +1,6 @@
 //! From outside to inside.
 use nat_common::{
+    addr::Ipv4,
     flow::{Direction, Protocol},
     instance::Role,
     packet::Packet,
@@ -11,7 +12,8 @@ use crate::{
     clock,
     hook::Hook,
     stage::{
-        classify, mss, parse,
+        classify, mss,
+        parse::{self, IPV4_DESTINATION, IPV4_OFFSET},
         session::{self, Found},
     },
 };
@@ -32,12 +34,14 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     hook.genuine(&packet)?;
     let now_ns = clock::now_ns();
     if packet.is_icmp_error() && hook.error(&packet, Direction::Inbound, now_ns)? {
-        return Ok(());
+        return sent_on(hook, &packet);
     }
     let key = match packet.flow(Direction::Inbound) {
         Ok(key) => key,
         Err(Verdict::IcmpRefused) => return Err(Verdict::IcmpRefused),
-        Err(Verdict::Fragment) if hook.fragment(&packet, Direction::Inbound)? => return Ok(()),
+        Err(Verdict::Fragment) if hook.fragment(&packet, Direction::Inbound)? => {
+            return sent_on(hook, &packet);
+        }
         Err(_) => return Err(without_session(hook, &packet)),
     };
     let Found::Live(live) = session::find(Direction::Inbound, &key, now_ns)? else {
@@ -53,6 +57,14 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     let protocol = Protocol::from_number(packet.protocol).ok_or(Verdict::NoSession)?;
     hook.translate(&packet, Direction::Inbound, protocol, &live.to, &route)?;
     mss::clamp(hook, &packet, live.to.mss)
+}
+
+/// Sends a translated error or later fragment on its way to the client that it is for now.
+#[inline(always)]
+fn sent_on<H: Hook>(hook: &mut H, packet: &Packet) -> Result<(), Verdict> {
+    let client: Ipv4 = hook.load(IPV4_OFFSET + IPV4_DESTINATION).ok_or(Verdict::RewriteFailed)?;
+    let route = hook.route(packet, client, Role::Inside)?;
+    hook.send_on(packet, Direction::Inbound, &route)
 }
 
 /// What becomes of a packet from outside that belongs to no session.

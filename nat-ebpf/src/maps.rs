@@ -80,7 +80,8 @@ pub static CHOICES: LpmTrie<ChoiceKey, Choice> = LpmTrie::with_max_entries(CHOIC
 #[map]
 pub static GUARDS: LpmTrie<PrefixKey, Guard> = LpmTrie::with_max_entries(GUARDS_MAX, 0);
 
-/// This machine's addresses by interface. Written by the controller.
+/// This machine's addresses by interface, each with the index of an interface that has it. Written by
+/// the controller.
 #[map]
 pub static LOCALS: HashMap<LocalKey, u32> = HashMap::with_max_entries(LOCAL_ADDRESSES_MAX, 0);
 

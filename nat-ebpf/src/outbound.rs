@@ -37,8 +37,15 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     if packet.is_icmp_error() && hook.error(&packet, Direction::Outbound, now_ns)? {
         return Ok(());
     }
+    way_out(hook, &packet, now_ns)
+}
+
+/// The way out of a packet that may pass this hook. An error that drops nothing means that nothing
+/// has been changed.
+#[inline(always)]
+pub fn way_out<H: Hook>(hook: &mut H, packet: &Packet, now_ns: u64) -> Result<(), Verdict> {
     let flow = packet.flow(Direction::Outbound);
-    if flow == Err(Verdict::Fragment) && hook.fragment(&packet, Direction::Outbound)? {
+    if flow == Err(Verdict::Fragment) && hook.fragment(packet, Direction::Outbound)? {
         return Ok(());
     }
     let found = match &flow {
@@ -47,7 +54,7 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     };
     // Before anything is made or changed: a packet that does not leave by an outside interface is
     // none of ours, and one that the stack must see first has to reach it as it is.
-    let route = hook.route(&packet, packet.destination, Role::Outside)?;
+    let route = hook.route(packet, packet.destination, Role::Outside)?;
 
     let to = match (found, &flow) {
         // The server may not have forgotten the last connection: a new one gets another port.
@@ -62,12 +69,12 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
                 Found::Ended => Before::Ended,
                 Found::Absent => Before::Nothing,
             };
-            by_rule(hook, &packet, flow, before, H::egress(&route), now_ns)?
+            by_rule(hook, packet, flow, before, H::egress(&route), now_ns)?
         }
     };
     let protocol = Protocol::from_number(packet.protocol).ok_or(Verdict::ProtocolNotCovered)?;
-    hook.translate(&packet, Direction::Outbound, protocol, &to, &route)?;
-    mss::clamp(hook, &packet, to.mss)
+    hook.translate(packet, Direction::Outbound, protocol, &to, &route)?;
+    mss::clamp(hook, packet, to.mss)
 }
 
 /// What the rules say of a packet without a live session.

@@ -89,6 +89,15 @@ pub trait Hook: Frame {
     /// known.
     fn fragment(&mut self, packet: &Packet, direction: Direction) -> Result<bool, Verdict>;
 
+    /// Sends a translated packet on its way, where the stack would not. `packet` is as it was
+    /// before.
+    fn send_on(
+        &mut self,
+        packet: &Packet,
+        direction: Direction,
+        route: &Self::Route,
+    ) -> Result<(), Verdict>;
+
     /// Whether a packet for this machine is for a port that translation uses and that no socket of
     /// this machine has.
     fn unclaimed(&self, packet: &Packet) -> bool;

@@ -156,9 +156,7 @@ impl Hook for Xdp {
     ) -> Result<(), Verdict> {
         let done = self.rewrite(packet, direction, protocol, to, route);
         done.ok_or(Verdict::RewriteFailed)?;
-        // SAFETY: the helper has no precondition.
-        self.action = unsafe { bpf_redirect(route.ifindex, 0) } as u32;
-        Ok(())
+        self.send_on(packet, direction, route)
     }
 
     /// TC asks.
@@ -188,6 +186,13 @@ impl Hook for Xdp {
     #[inline(always)]
     fn fragment(&mut self, _: &Packet, _: Direction) -> Result<bool, Verdict> {
         Err(Verdict::LeftUntranslatable)
+    }
+
+    #[inline(always)]
+    fn send_on(&mut self, _: &Packet, _: Direction, route: &NextHop) -> Result<(), Verdict> {
+        // SAFETY: the helper has no precondition.
+        self.action = unsafe { bpf_redirect(route.ifindex, 0) } as u32;
+        Ok(())
     }
 
     #[inline(always)]

@@ -9,6 +9,7 @@ pub mod icmp;
 pub mod locals;
 pub mod mss;
 pub mod open;
+pub mod own;
 pub mod parse;
 pub mod port;
 pub mod redirect;

@@ -33,7 +33,7 @@ use crate::{
     maps::{CHOICES, OUTBOUND, POOLS},
     stage::{
         classify::{self, Matched},
-        client, locals, parse,
+        client, locals, own, parse,
         port::{self, Tried},
         session::{self, Found},
         stats,
@@ -191,6 +191,7 @@ fn answer() -> Result<(), Verdict> {
     let rule = matched.rule()?;
     let id = rule.id;
     let verdict = match Action::from_number(rule.action) {
+        Action::Snat if own::stays() => own::passed(Verdict::OwnReply),
         Action::Snat => match prepare(request()?, matched, rule) {
             Ok(()) => return Ok(()),
             Err(verdict) => verdict,
@@ -213,8 +214,13 @@ fn untranslated(request: &Request, passed: Verdict) -> Verdict {
     let Ok(generation) = classify::generation() else {
         return Verdict::NotConfigured;
     };
+    let passed = own::passed(passed);
     let has = |ifindex| locals::has(ifindex, request.source);
-    if !request.own || has(request.egress) || !has(locals::ANY_INTERFACE) {
+    if matches!(passed.fate(), Fate::Dropped)
+        || !request.own
+        || has(request.egress)
+        || !has(locals::ANY_INTERFACE)
+    {
         return passed;
     }
     match classify::settings(generation) {
@@ -263,6 +269,11 @@ fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), V
 /// refusal leaves it.
 #[inline(always)]
 fn publish(request: &mut Request) -> Result<(), Verdict> {
+    if request.claim.is_to_itself() {
+        // The answers of a hairpin to oneself would come back for ever.
+        port::give_back(request);
+        return Err(Verdict::HairpinLoop);
+    }
     if request.before == Before::Closing {
         session::kill(&request.key, request.now_ns);
     }
