@@ -132,15 +132,16 @@ impl Cooldown {
     #[inline(always)]
     #[must_use]
     pub const fn remaining_ns(&self, closed_ns: u64, reason: Reason, now_ns: u64) -> u64 {
-        let wait_ns = self.wait_ns(reason);
-        let elapsed_ns = elapsed_ns(closed_ns, now_ns);
-        if wait_ns == 0 {
-            0
-        } else if elapsed_ns < 0 {
-            wait_ns.saturating_add(elapsed_ns.unsigned_abs())
-        } else {
-            wait_ns.saturating_sub(elapsed_ns as u64)
-        }
+        remaining_of_ns(self.wait_ns(reason), closed_ns, now_ns)
+    }
+
+    /// [`Cooldown::remaining_ns`] for the number of a reason, whatever that is: the verifier has to
+    /// see that it is in bounds.
+    #[inline(always)]
+    #[must_use]
+    pub const fn remaining_by_number_ns(&self, reason: usize, closed_ns: u64, now_ns: u64) -> u64 {
+        let wait_ns = if self.enabled == 0 { 0 } else { self.wait_ns[reason % Reason::COUNT] };
+        remaining_of_ns(wait_ns, closed_ns, now_ns)
     }
 
     /// Whether the tuple of a session that ended at `closed_ns` may be used again.
@@ -181,6 +182,13 @@ impl Resting {
         self.owner == inside.0 && self.owner_port == inside.1 && inside.0 != Ipv4::UNSPECIFIED
     }
 
+    /// How much longer the tuple rests; 0 when it may be used again.
+    #[inline(always)]
+    #[must_use]
+    pub const fn remaining_ns(&self, settings: &Cooldown, now_ns: u64) -> u64 {
+        settings.remaining_ns(self.closed_ns, Reason::from_number(self.reason), now_ns)
+    }
+
     /// Whether the tuple may be used again.
     #[inline(always)]
     #[must_use]
@@ -206,6 +214,18 @@ pub struct CooldownCounters {
     pub rested: u64,
     /// Tuples given up before their time, because there was no room for more (`max_cooling`).
     pub released_early: u64,
+}
+
+#[inline(always)]
+const fn remaining_of_ns(wait_ns: u64, closed_ns: u64, now_ns: u64) -> u64 {
+    let elapsed_ns = elapsed_ns(closed_ns, now_ns);
+    if wait_ns == 0 {
+        0
+    } else if elapsed_ns < 0 {
+        wait_ns.saturating_add(elapsed_ns.unsigned_abs())
+    } else {
+        wait_ns.saturating_sub(elapsed_ns as u64)
+    }
 }
 
 /// Time since a session's end; negative where that is still ahead, as it can be for a moment when

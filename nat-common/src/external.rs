@@ -13,7 +13,7 @@ pub struct ExternalKey {
     pub protocol: u32,
 }
 
-/// The ports that rules may use on an address.
+/// The ports that rules may use on an address; of ICMP the identifiers.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ExternalPorts {

@@ -110,6 +110,14 @@ impl FlowKey {
         Self { local, local_port, ..*self }
     }
 
+    /// Whether both endpoints are the same.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_to_itself(&self) -> bool {
+        self.local.to_be32() == self.remote.to_be32()
+            && self.local_port.to_be16() == self.remote_port.to_be16()
+    }
+
     /// The bytes as they stand in memory.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {

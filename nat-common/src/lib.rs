@@ -26,11 +26,13 @@ pub mod external;
 pub mod flow;
 pub mod fragment;
 pub mod guard;
+pub mod hint;
 pub mod icmp;
 pub mod instance;
 pub mod limit;
 pub mod limits;
 pub mod mapping;
+pub mod mark;
 pub mod mss;
 pub mod packet;
 pub mod pool;
@@ -71,6 +73,8 @@ pod!(
     fragment::FragmentKey,
     guard::Guard,
     guard::LocalKey,
+    hint::Chunk,
+    hint::Place,
     instance::ConfigChunk,
     instance::ConfigInfo,
     instance::Instance,

@@ -44,13 +44,25 @@ pub const INTERFACES_MAX: u32 = 256;
 /// Gaps in the external ports of one rule. Each costs a few instructions in every try for a port.
 pub const PORT_GAPS_MAX: u32 = 15;
 
-/// Ports tried for a new session before it is refused as `no_port`. At half the range in use one
-/// in 4 billion tries in a row fails; a nearly full range refuses early rather than search long.
-pub const PORT_TRIES_MAX: u32 = 32;
+/// Ports tried by chance for a new session before the gateway begins to remember what is free toward
+/// its destination. With a third of the range in use one in 6000 new sessions fails so often.
+pub const PORT_TRIES_MAX: u32 = 8;
 
-/// Sessions that one run of the `sweep` program looks at: about 30 µs with softirqs off. The verifier
-/// walks the removal so many times.
-pub const SWEEP_SESSIONS_MAX: u32 = 24;
+/// Steps of a search for a free port: looks at 64 ports, of which there are 1024, and tries. Few
+/// tries fail once a destination is known; when it is new, or has been forgotten, every port that
+/// is taken may have to be tried once.
+pub const SEARCH_TURNS_MAX: u32 = 8192;
+
+/// Searches for one new session: it goes on where the port that was found has to be cleared first,
+/// or is a socket's of this machine.
+pub const CLAIM_ROUNDS_MAX: u32 = 4;
+
+/// Sessions and resting tuples for one place of a busy destination. Half the ports toward a
+/// destination are in use before it needs one, or the range is small and soon learnt again.
+pub const TUPLES_PER_HINTS: u32 = 32_768;
+
+/// Sessions that one run of the `sweep` program looks at: about 70 µs with softirqs off.
+pub const SWEEP_SESSIONS_MAX: u32 = 64;
 
 /// Tuples that one run of the `clear` program forgets.
 pub const CLEAR_TUPLES_MAX: u32 = 32;

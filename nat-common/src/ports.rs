@@ -86,6 +86,33 @@ impl Ports {
         Port::new(port as u16)
     }
 
+    /// The first and the last one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ends(&self) -> (u32, u32) {
+        (self.min as u32, self.at((self.count as u32).saturating_sub(1)).number() as u32)
+    }
+
+    /// Which of the 64 ports from `first` on are allowed: one bit each, the lowest for the first.
+    ///
+    /// Without a branch, as [`Ports::at`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn among(&self, first: u32) -> u64 {
+        let (min, last) = self.ends();
+        let mut bits = span(first, min, last + 1);
+        let mut start = min;
+        let mut index = 0;
+        while index < self.gaps.len() {
+            let Gap { before, length } = self.gaps[index];
+            let gap = start + before as u32;
+            bits &= !span(first, gap, gap + length as u32);
+            start += length as u32;
+            index += 1;
+        }
+        bits
+    }
+
     /// The number of a port, if it is allowed.
     #[must_use]
     pub fn number(&self, port: u16) -> Option<u32> {
@@ -97,6 +124,21 @@ impl Ports {
         }
         (number < self.count() && self.at(number).number() == port).then_some(number)
     }
+}
+
+/// Of the 64 ports from `first` on those from `from` on, and before `to`.
+#[inline(always)]
+const fn span(first: u32, from: u32, to: u32) -> u64 {
+    below(to.wrapping_sub(first)) & !below(from.wrapping_sub(first))
+}
+
+/// As many low bits as an offset says: none if it is negative, 64 at most.
+#[inline(always)]
+const fn below(offset: u32) -> u64 {
+    let positive = !((offset as i32 >> 31) as u64);
+    // All ones from 64 on: 63 less the offset is negative.
+    let all = (63_u32.wrapping_sub(offset) as i32 >> 31) as u64;
+    ((1_u64 << (offset % 64)).wrapping_sub(1) | all) & positive
 }
 
 #[cfg(test)]
@@ -124,6 +166,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_bits_of_64_ports_are_those_that_are_allowed(
+            members in prop::collection::btree_set(prop_oneof![1_u16.., 960_u16..1100], 1..12),
+            chunk in prop_oneof![0_u32..1024, 14_u32..18],
+        ) {
+            let ports = Ports::new(&ranges(&members));
+            let first = chunk * 64;
+            let bits = ports.among(first);
+            for index in 0..64 {
+                let member = u16::try_from(first + index).is_ok_and(|port| members.contains(&port));
+                prop_assert_eq!(bits >> index & 1 == 1, member, "{}", first + index);
+            }
+        }
+
         #[test]
         fn numbers_go_through_the_allowed_ports_and_no_others(
             first in 1_u16..65_000,

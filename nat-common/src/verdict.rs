@@ -171,8 +171,8 @@ verdicts! {
     /// An ICMP redirect or source quench: from outside always, on its way out where a `snat` rule
     /// covers it.
     IcmpRefused = 38, "icmp_refused", Dropped;
-    /// Arrived outside for a port that translation uses, which has neither a session nor a socket:
-    /// nobody answers (RFC 5382 REQ-4).
+    /// For a port that translation uses on an external address, which has neither a session nor a
+    /// socket: nobody answers (RFC 5382 REQ-4).
     NoMapping = 39, "no_mapping", Dropped;
     /// A fragment of which a part has passed already, or that reaches beyond the end of its packet;
     /// and every further fragment of that packet (RFC 5722).
@@ -189,9 +189,28 @@ verdicts! {
     /// Came before the first fragment of its packet: the controller keeps it and gives it back when
     /// that one has come. Until then, and if it does not come in time, it is as good as dropped.
     FragmentHeld = 45, "fragment_held", Dropped;
+
+    /// From inside, for a client behind an external address: translated in both directions and sent on
+    /// to it (RFC 4787 REQ-9).
+    Hairpin = 46, "hairpin", Translated;
+    /// From inside, for a port that translation uses on an external address: its time to live ends
+    /// here.
+    HairpinTtl = 47, "hairpin_ttl", Dropped;
+    /// For a client behind an external address; larger than the MTU of the interface that leads to it.
+    HairpinMtu = 48, "hairpin_mtu", Dropped;
+    /// For a client behind an external address to which no inside interface leads.
+    HairpinRoute = 49, "hairpin_route", Dropped;
+    /// From inside, for the external endpoint behind which its sender hides.
+    HairpinLoop = 50, "hairpin_loop", Dropped;
+
+    /// Sent by this machine from an address that translation uses, in a conversation that it has not
+    /// begun; left as it is, although a `snat` rule covers it.
+    OwnReply = 51, "own_reply", Passed;
+    /// Sent by this machine from an external endpoint that is a client's toward this remote one.
+    OwnPortTaken = 52, "own_port_taken", Dropped;
     /// Arrived outside for a mapped port, without a session, from somebody whom the rule's `filtering`
     /// does not let in; or TCP that opens nothing.
-    Filtered = 46, "filtered", Dropped;
+    Filtered = 53, "filtered", Dropped;
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use nat_common::{
     settings::{Lifetime, SLOTS, Settings},
 };
 
-pub use self::coverage::{Matched, Packet, first_match};
+pub use self::coverage::{Matched, Own, Packet, first_match};
 use self::{coverage::Side, externals::Externals};
 use crate::{
     config::{self, Config},
@@ -129,12 +129,15 @@ pub fn compile(config: &Config, host: &Host) -> Result<(RuleTable, Vec<String>),
         rules.push(compile_rule(rule, config, host, &mut warnings));
     }
     let local: Vec<Ipv4Addr> = host.local.iter().map(|(_, address)| *address).collect();
+    let outside: Vec<Ipv4Addr> =
+        host.outside.iter().flat_map(|interface| &interface.addresses).copied().collect();
+    let own = Own { all: &local, outside: &outside };
     let pools = rules.iter().map(|rule| rule.pools.as_slice());
     let externals = externals::externals(config, pools, &host.outside);
     let table = RuleTable {
         rules,
-        from: coverage::prefixes(config, &local, Side::From)?,
-        to: coverage::prefixes(config, &local, Side::To)?,
+        from: coverage::prefixes(config, own, Side::From)?,
+        to: coverage::prefixes(config, own, Side::To)?,
         subsets: subsets(config),
         guards: guards(config, &host.inside),
         locals: host.local.clone(),

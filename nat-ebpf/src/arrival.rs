@@ -1,15 +1,24 @@
-//! From inside, before the stack: what only has to be looked at. Whatever XDP or TC does with the
-//! packet later, it does it without asking again.
+//! From inside, before the stack: forged sources are dropped, and what is for a client behind an
+//! external address is turned back. Everything else is only looked at: whatever XDP or TC does with
+//! it later, it does it without asking again.
 use nat_common::verdict::{Fate, Verdict};
 
-use crate::{hook::Hook, stage::parse};
+use crate::{hairpin, hook::Hook, stage::parse};
 
 /// A packet's arrival on an inside interface.
 #[inline(always)]
-pub fn arrival<H: Hook>(hook: &H) -> Verdict {
-    match parse::ipv4(hook).and_then(|packet| hook.genuine(&packet)) {
-        // Whatever sees the packet next gives the final verdict.
+pub fn arrival<H: Hook>(hook: &mut H) -> Verdict {
+    match judged(hook) {
+        Ok(()) => Verdict::Hairpin,
         Err(verdict) if matches!(verdict.fate(), Fate::Dropped) => verdict,
-        _ => Verdict::LeftUntouched,
+        // Whatever sees the packet next gives the final verdict.
+        Err(_) => Verdict::LeftUntouched,
     }
+}
+
+#[inline(always)]
+fn judged<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
+    let packet = parse::ipv4(hook)?;
+    hook.genuine(&packet)?;
+    hairpin::turn(hook, &packet)
 }

@@ -106,6 +106,18 @@ macro_rules! write {
 }
 
 impl Entry {
+    /// The entry behind a pointer that [`Entry::pointer`] gave.
+    #[inline(always)]
+    pub fn at(pointer: *mut Session) -> Option<Self> {
+        (!pointer.is_null()).then_some(Self(pointer))
+    }
+
+    /// For functions that are judged by themselves, whose arguments are plain pointers.
+    #[inline(always)]
+    pub fn pointer(self) -> *mut Session {
+        self.0
+    }
+
     /// The entry of a key, live or not.
     #[inline(always)]
     pub fn find(direction: Direction, key: &FlowKey) -> Option<Self> {

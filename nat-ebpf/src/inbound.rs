@@ -1,5 +1,6 @@
 //! From outside to inside.
 use nat_common::{
+    addr::Ipv4,
     flow::{Direction, FlowKey, Protocol},
     instance::Role,
     packet::Packet,
@@ -13,7 +14,7 @@ use crate::{
     stage::{
         admit, classify, mss,
         open::{self, Before},
-        parse,
+        parse::{self, IPV4_DESTINATION, IPV4_OFFSET},
         session::{self, Found, Live},
     },
 };
@@ -34,12 +35,14 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     hook.genuine(&packet)?;
     let now_ns = clock::now_ns();
     if packet.is_icmp_error() && hook.error(&packet, Direction::Inbound, now_ns)? {
-        return Ok(());
+        return sent_on(hook, &packet);
     }
     let key = match packet.flow(Direction::Inbound) {
         Ok(key) => key,
         Err(Verdict::IcmpRefused) => return Err(Verdict::IcmpRefused),
-        Err(Verdict::Fragment) if hook.fragment(&packet, Direction::Inbound)? => return Ok(()),
+        Err(Verdict::Fragment) if hook.fragment(&packet, Direction::Inbound)? => {
+            return sent_on(hook, &packet);
+        }
         Err(_) => {
             open::request()?.packet = packet;
             return Err(without_session(hook));
@@ -56,6 +59,14 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     let protocol = Protocol::from_number(packet.protocol).ok_or(Verdict::NoSession)?;
     hook.translate(&packet, Direction::Inbound, protocol, &live.to, &route)?;
     mss::clamp(hook, &packet, live.to.mss)
+}
+
+/// Sends a translated error or later fragment on its way to the client that it is for now.
+#[inline(always)]
+fn sent_on<H: Hook>(hook: &mut H, packet: &Packet) -> Result<(), Verdict> {
+    let client: Ipv4 = hook.load(IPV4_OFFSET + IPV4_DESTINATION).ok_or(Verdict::RewriteFailed)?;
+    let route = hook.route(packet, client, Role::Inside)?;
+    hook.send_on(packet, Direction::Inbound, &route)
 }
 
 /// The session of a packet, which may be one that it opens itself.
@@ -81,16 +92,27 @@ fn belonging<H: Hook>(
     request.egress = hook.arrived_by();
     request.now_ns = now_ns;
     request.packet = *packet;
+    match enter(hook) {
+        Verdict::TranslatedIn => session::of(&open::request()?.claim),
+        verdict => Err(verdict),
+    }
+}
+
+/// What becomes of the packet of this CPU's [`Request`](open::Request), which is from outside and has
+/// no session: [`Verdict::TranslatedIn`] if it has opened one, or goes to the one that is closing.
+///
+/// Not inlined: other packets should not pay for it with stack.
+#[inline(never)]
+fn enter<H: Hook>(hook: &H) -> Verdict {
+    let Ok(request) = open::request() else {
+        return Verdict::NotConfigured;
+    };
+    let goes_on = matches!(request.before, Before::Closing) && !H::EARLY;
     let verdict = match without_session(hook) {
         Verdict::NoMapping => admit::admit().unwrap_or(Verdict::NoMapping),
         verdict => verdict,
     };
-    let goes_on = matches!(before, Before::Closing) && !H::EARLY;
-    if goes_on || matches!(verdict, Verdict::TranslatedIn) {
-        session::of(&open::request()?.claim)
-    } else {
-        Err(verdict)
-    }
+    if goes_on { Verdict::TranslatedIn } else { verdict }
 }
 
 /// What becomes of the packet of this CPU's [`Request`](open::Request), which is from outside and

@@ -12,6 +12,7 @@ mod arrival;
 mod atomic;
 mod clock;
 mod entry;
+mod hairpin;
 mod hook;
 mod inbound;
 mod maps;
@@ -63,11 +64,12 @@ pub fn tc_ingress(ctx: TcContext) -> i32 {
     hook.finish(verdict)
 }
 
-/// TC ingress of an inside interface: nothing forged comes in.
+/// TC ingress of an inside interface: nothing forged comes in, and clients reach each other behind
+/// their external addresses.
 #[classifier]
 pub fn tc_inside(ctx: TcContext) -> i32 {
-    let hook = Tc::new(ctx, stats::Hook::TcInside);
-    let verdict = arrival::arrival(&hook);
+    let mut hook = Tc::new(ctx, stats::Hook::TcInside);
+    let verdict = arrival::arrival(&mut hook);
     hook.finish(verdict)
 }
 

@@ -12,6 +12,7 @@ use nat_common::{
     flow::FlowKey,
     fragment::{Datagram, FragmentKey},
     guard::{Guard, LocalKey},
+    hint::{CHUNKS, Chunk, Place, WAYS},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
     limit::Client,
     limits::{
@@ -96,7 +97,8 @@ pub static CHOICES: LpmTrie<ChoiceKey, Choice> = LpmTrie::with_max_entries(CHOIC
 #[map]
 pub static GUARDS: LpmTrie<PrefixKey, Guard> = LpmTrie::with_max_entries(GUARDS_MAX, 0);
 
-/// This machine's addresses by interface. Written by the controller.
+/// This machine's addresses by interface, each with the index of an interface that has it. Written by
+/// the controller.
 #[map]
 pub static LOCALS: HashMap<LocalKey, u32> = HashMap::with_max_entries(LOCAL_ADDRESSES_MAX, 0);
 
@@ -104,6 +106,7 @@ pub static LOCALS: HashMap<LocalKey, u32> = HashMap::with_max_entries(LOCAL_ADDR
 #[map]
 pub static EXTERNALS: HashMap<ExternalKey, ExternalPorts> =
     HashMap::with_max_entries(EXTERNALS_MAX, 0);
+
 /// Tuples whose session has ended, and which must not be used again yet. Written by the data path
 /// when a session is removed and when its tuple is used again; read by the command line. Its size is
 /// `max_cooling`, and its memory is taken as it is needed: most gateways need little of it.
@@ -114,6 +117,19 @@ pub static COOLING: HashMap<FlowKey, Resting> = HashMap::with_max_entries(1024, 
 /// which one goes first where there is no room, and what has rested long enough.
 #[map]
 pub static COOLING_ORDER: Queue<Rested> = Queue::with_max_entries(1024, 0);
+
+/// Owners of the places for busy destinations, in sets. Written and read by the data path, as the
+/// next two; their sizes follow from `max_sessions` and `max_cooling`.
+#[map]
+pub static HINT_SETS: Array<[u64; WAYS as usize]> = Array::with_max_entries(1, 0);
+
+/// What is known of a busy destination as a whole: set × [`WAYS`].
+#[map]
+pub static HINT_PLACES: Array<Place> = Array::with_max_entries(WAYS, 0);
+
+/// What is known of its ports: place × [`CHUNKS`].
+#[map]
+pub static HINT_CHUNKS: Array<Chunk> = Array::with_max_entries(WAYS * CHUNKS, 0);
 
 /// Tuples that rested, and those that did not rest long enough. Written by the data path.
 #[map]

@@ -11,10 +11,11 @@ use crate::{
     entry::Translation,
     hook::Hook,
     stage::{
-        mss,
+        client, mss,
         open::{self, Before, TRANSLATABLE},
-        parse,
+        parse, port,
         session::{self, Found},
+        socket,
     },
 };
 
@@ -36,8 +37,15 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     if packet.is_icmp_error() && hook.error(&packet, Direction::Outbound, now_ns)? {
         return Ok(());
     }
+    way_out(hook, &packet, now_ns)
+}
+
+/// The way out of a packet that may pass this hook. An error that drops nothing means that nothing
+/// has been changed.
+#[inline(always)]
+pub fn way_out<H: Hook>(hook: &mut H, packet: &Packet, now_ns: u64) -> Result<(), Verdict> {
     let flow = packet.flow(Direction::Outbound);
-    if flow == Err(Verdict::Fragment) && hook.fragment(&packet, Direction::Outbound)? {
+    if flow == Err(Verdict::Fragment) && hook.fragment(packet, Direction::Outbound)? {
         return Ok(());
     }
     let found = match &flow {
@@ -46,7 +54,7 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     };
     // Before anything is made or changed: a packet that does not leave by an outside interface is
     // none of ours, and one that the stack must see first has to reach it as it is.
-    let route = hook.route(&packet, packet.destination, Role::Outside)?;
+    let route = hook.route(packet, packet.destination, Role::Outside)?;
 
     let to = match (found, &flow) {
         // The server may not have forgotten the last connection: a new one gets another port.
@@ -61,12 +69,12 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
                 Found::Ended => Before::Ended,
                 Found::Absent => Before::Nothing,
             };
-            by_rule(hook, &packet, flow, before, H::egress(&route), now_ns)?
+            by_rule(hook, packet, flow, before, H::egress(&route), now_ns)?
         }
     };
     let protocol = Protocol::from_number(packet.protocol).ok_or(Verdict::ProtocolNotCovered)?;
-    hook.translate(&packet, Direction::Outbound, protocol, &to, &route)?;
-    mss::clamp(hook, &packet, to.mss)
+    hook.translate(packet, Direction::Outbound, protocol, &to, &route)?;
+    mss::clamp(hook, packet, to.mss)
 }
 
 /// What the rules say of a packet without a live session.
@@ -97,8 +105,46 @@ fn by_rule<H: Hook>(
         }
         Err(verdict) => request.untranslatable = *verdict as u8,
     }
-    match open::open() {
-        Verdict::TranslatedOut => Ok(open::request()?.to),
-        verdict => Err(verdict),
+    let verdict = Verdict::from_number(open::open_session() as u8);
+    let opens = matches!(verdict, Verdict::TranslatedOut);
+    if before == Before::Ended && (opens || matches!(verdict, Verdict::TcpWithoutSyn)) {
+        open::end_before();
     }
+    if !opens {
+        return Err(verdict);
+    }
+    admitted(hook).inspect_err(|verdict| {
+        open::refuse_session(*verdict as u32);
+    })
+}
+
+/// A session of a client that may have one more.
+#[inline(always)]
+fn admitted<H: Hook>(hook: &H) -> Result<Translation, Verdict> {
+    match client::admit_client(open::request()?.generation) as u8 {
+        TRANSLATABLE => {}
+        number => return Err(Verdict::from_number(number)),
+    }
+    let with_port = with_port(hook);
+    if with_port.is_err() {
+        client::dismiss(open::request()?);
+    }
+    with_port
+}
+
+/// A session on an external endpoint that no socket of this machine has. Leaves nothing behind on
+/// failure.
+#[inline(always)]
+fn with_port<H: Hook>(hook: &H) -> Result<Translation, Verdict> {
+    for held in [false, true] {
+        port::claim(held)?;
+        if !socket::has(hook.context(), &open::request()?.claim) {
+            return match Verdict::from_number(open::publish_session() as u8) {
+                Verdict::TranslatedOut => Ok(open::request()?.to),
+                verdict => Err(verdict),
+            };
+        }
+    }
+    port::give_back(open::request()?);
+    Err(Verdict::Contended)
 }

@@ -15,6 +15,15 @@ pub struct Packet {
     pub protocol: Option<Protocol>,
 }
 
+/// The machine's own addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Own<'a> {
+    pub all: &'a [Ipv4Addr],
+    /// Those of them that are on outside interfaces. As destinations they are outside, too: who
+    /// addresses them from inside may mean a client behind them (RFC 4787 REQ-9).
+    pub outside: &'a [Ipv4Addr],
+}
+
 /// What the rules say of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Matched<'c> {
@@ -24,12 +33,11 @@ pub enum Matched<'c> {
     Nothing,
 }
 
-/// The first rule for a packet, read in order as a person would. `local` are this machine's
-/// addresses.
-pub fn first_match<'c>(config: &'c Config, local: &[Ipv4Addr], packet: Packet) -> Matched<'c> {
+/// The first rule for a packet, read in order as a person would.
+pub fn first_match<'c>(config: &'c Config, own: Own<'_>, packet: Packet) -> Matched<'c> {
     let covers = |side, rule: &Rule, address: Ipv4Addr| {
         let selectors = Side::of(side, rule).iter();
-        selectors.copied().any(|one| covers(config, local, side, rule, &one, &address.into()))
+        selectors.copied().any(|one| covers(config, own, side, rule, &one, &address.into()))
     };
     let covered = |rule: &&Rule| {
         let from = packet.from.is_none_or(|from| covers(Side::From, rule, from));
@@ -53,7 +61,7 @@ pub fn first_match<'c>(config: &'c Config, local: &[Ipv4Addr], packet: Packet) -
 /// names is one of them, so no rule's boundary lies between the address and its longest prefix.
 pub(super) fn prefixes(
     config: &Config,
-    local: &[Ipv4Addr],
+    own: Own<'_>,
     side: Side,
 ) -> Result<Vec<(Ipv4Net, RuleBits)>, TooManyPrefixes> {
     let mut points = BTreeSet::new();
@@ -67,7 +75,7 @@ pub(super) fn prefixes(
             _ => true,
         };
         if ends_there {
-            points.extend(local.iter().copied().map(Ipv4Net::from));
+            points.extend(own.all.iter().copied().map(Ipv4Net::from));
         }
         match selector {
             Selector::Prefix(prefix) => {
@@ -84,7 +92,7 @@ pub(super) fn prefixes(
     let rules_at = |point: &Ipv4Net| {
         let mut bits = RuleBits::EMPTY;
         for (position, rule) in config.rules.iter().enumerate() {
-            let holds = |selector| covers(config, local, side, rule, &selector, point);
+            let holds = |selector| covers(config, own, side, rule, &selector, point);
             if side.of(rule).iter().copied().any(holds) {
                 bits.insert(position as u32);
             }
@@ -100,7 +108,7 @@ pub(super) fn prefixes(
 /// Whether a selector of a rule covers the addresses of which `point` is the longest prefix.
 fn covers(
     config: &Config,
-    local: &[Ipv4Addr],
+    own: Own<'_>,
     side: Side,
     rule: &Rule,
     selector: &Selector,
@@ -108,9 +116,12 @@ fn covers(
 ) -> bool {
     match selector {
         Selector::Prefix(prefix) if leaves_local_out(side, rule, *prefix) => {
-            prefix.contains(point) && !is_local(local, point)
+            prefix.contains(point) && !is_local(own.all, point)
         }
-        selector => holds(config, local, selector, point),
+        Selector::External if side == Side::To && is_local(own.outside, point) => {
+            holds(config, &[], selector, point)
+        }
+        selector => holds(config, own.all, selector, point),
     }
 }
 

@@ -76,7 +76,7 @@ fn the_machine_is_a_network_of_its_own() {
         [[rules]]
         name = "prefix"
         from = ["10.0.0.0/24"]
-        to = ["203.0.113.0/24"]
+        to = ["127.0.0.0/8"]
         action = "route"
         [[rules]]
         name = "to the machine"
@@ -93,11 +93,13 @@ fn the_machine_is_a_network_of_its_own() {
         ([10, 0, 0, 2], [8, 8, 8, 8], Match::Rule(0)),
         ([10, 0, 0, 1], [8, 8, 8, 8], Match::Rule(1)),
         ([203, 0, 113, 7], [8, 8, 8, 8], Match::Rule(1)),
-        // `external` ends at the machine; a prefix does not.
+        // `external` ends at the machine, but for the addresses behind which others hide; a prefix
+        // does not.
         ([10, 0, 0, 2], [203, 0, 113, 6], Match::Rule(0)),
-        ([10, 0, 0, 2], [203, 0, 113, 7], Match::Rule(2)),
-        ([10, 0, 0, 1], [203, 0, 113, 7], Match::Rule(2)),
-        ([10, 9, 0, 1], [203, 0, 113, 7], Match::Rule(3)),
+        ([10, 0, 0, 2], [203, 0, 113, 7], Match::Rule(0)),
+        ([10, 0, 0, 2], [127, 0, 0, 1], Match::Rule(2)),
+        ([10, 0, 0, 1], [203, 0, 113, 7], Match::Rule(1)),
+        ([10, 9, 0, 1], [127, 0, 0, 1], Match::Rule(3)),
         ([10, 9, 0, 1], [10, 0, 0, 1], Match::Rule(3)),
         ([10, 9, 0, 1], [10, 0, 0, 2], Match::None),
     ] {
@@ -284,7 +286,8 @@ proptest! {
             // Read in order, without a table.
             let to = Ipv4Addr::new(8, 8, 8, 8);
             let packet = Packet { from: Some(address), to, protocol: Some(Protocol::Udp) };
-            let read = match first_match(&config, &own, packet) {
+            let own = Own { all: &own, outside: &[] };
+            let read = match first_match(&config, own, packet) {
                 Matched::Rule(rule) => {
                     let position = config.rules.iter().position(|one| one.name == rule.name);
                     Match::Rule(position.unwrap() as u32)
@@ -306,8 +309,9 @@ fn a_packet_that_only_its_protocol_keeps_from_a_rule() {
     let web = &config.rules[0];
     let packet =
         |protocol| Packet { from: None, to: Ipv4Addr::new(8, 8, 8, 8), protocol: Some(protocol) };
-    assert_eq!(first_match(&config, &[], packet(Protocol::Tcp)), Matched::Rule(web));
-    assert_eq!(first_match(&config, &[], packet(Protocol::Udp)), Matched::OnlyProtocolDiffers(web));
+    let first_match = |protocol| first_match(&config, Own::default(), packet(protocol));
+    assert_eq!(first_match(Protocol::Tcp), Matched::Rule(web));
+    assert_eq!(first_match(Protocol::Udp), Matched::OnlyProtocolDiffers(web));
 }
 
 #[test]

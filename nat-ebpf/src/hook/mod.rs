@@ -2,6 +2,8 @@
 pub mod tc;
 pub mod xdp;
 
+use core::ffi::c_void;
+
 use nat_common::{
     addr::Ipv4,
     flow::{Direction, Protocol},
@@ -46,6 +48,9 @@ pub trait Hook: Frame {
     /// Whether this machine itself sends the packet.
     fn own(&self) -> bool;
 
+    /// The program's context, for the kernel's helpers.
+    fn context(&self) -> *mut c_void;
+
     /// How a packet to `destination` leaves. Where the hook has to find that out, it must be by an
     /// interface of role `by`.
     fn route(&self, packet: &Packet, destination: Ipv4, by: Role) -> Result<Self::Route, Verdict>;
@@ -86,6 +91,15 @@ pub trait Hook: Frame {
     /// Translates a later fragment as the first one of its packet has been. False if that is not
     /// known.
     fn fragment(&mut self, packet: &Packet, direction: Direction) -> Result<bool, Verdict>;
+
+    /// Sends a translated packet on its way, where the stack would not. `packet` is as it was
+    /// before.
+    fn send_on(
+        &mut self,
+        packet: &Packet,
+        direction: Direction,
+        route: &Self::Route,
+    ) -> Result<(), Verdict>;
 
     /// Whether a packet for this machine is for a port that translation uses and that no socket of
     /// this machine has.

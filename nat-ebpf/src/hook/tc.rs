@@ -1,20 +1,26 @@
 //! TC: between the stack and the wire. The stack has routed or will route; packets may be
 //! super-frames, and their checksums unfinished or already verified, so fields are changed through
 //! helpers that keep `skb->csum` and `ip_summed` right.
+use core::ffi::c_void;
+
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC},
+    bindings::{
+        __sk_buff, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT,
+        TC_ACT_UNSPEC,
+    },
     helpers::generated::{bpf_redirect, bpf_skb_load_bytes},
-    programs::TcContext,
+    programs::{SkBuffContext, TcContext},
 };
 use nat_common::{
     addr::Ipv4,
     flow::{Direction, Protocol},
     fragment::{Part, RETURNED_MARK},
     instance::Role,
+    mark,
     mss::Lowered,
     packet::{Packet, Transport},
-    rewrite::{Fields, IPV4_CHECK, IPV4_PART},
+    rewrite::{Fields, IPV4_CHECK, IPV4_PART, IPV4_TTL},
     stats,
     verdict::{Fate, Verdict},
 };
@@ -43,12 +49,15 @@ const VLAN_ID: u32 = 0x0fff;
 pub struct Tc {
     ctx: TcContext,
     hook: stats::Hook,
+    /// What becomes of a translated packet.
+    action: i32,
 }
 
 impl Tc {
     #[inline(always)]
     pub fn new(ctx: TcContext, hook: stats::Hook) -> Self {
-        let tc = Self { ctx, hook };
+        // Leaves the packet to further TC programs, if there are any.
+        let tc = Self { ctx, hook, action: TC_ACT_UNSPEC };
         // A packet may keep its headers in pages that a program cannot read directly. On failure
         // they stay there and the packet reads as cut short.
         let wanted = HEADER_BYTES_MAX.min(tc.skb().len);
@@ -64,8 +73,8 @@ impl Tc {
         let verdict = self.of_fragment(verdict);
         count(self.hook, verdict, self.weight());
         match verdict.fate() {
-            // Leaves the packet to further TC programs, if there are any.
-            Fate::Translated | Fate::Passed | Fate::LeftToStack => TC_ACT_UNSPEC,
+            Fate::Translated => self.action,
+            Fate::Passed | Fate::LeftToStack => TC_ACT_UNSPEC,
             Fate::Dropped => TC_ACT_SHOT,
         }
     }
@@ -111,7 +120,7 @@ impl Tc {
     }
 
     #[inline(always)]
-    fn skb(&self) -> &aya_ebpf::bindings::__sk_buff {
+    fn skb(&self) -> &__sk_buff {
         // SAFETY: the context that the kernel passed to the program.
         unsafe { &*self.ctx.skb.skb }
     }
@@ -193,13 +202,27 @@ impl Hook for Tc {
     }
 
     #[inline(always)]
+    fn context(&self) -> *mut c_void {
+        self.ctx.as_ptr()
+    }
+
+    #[inline(always)]
     fn own(&self) -> bool {
         self.skb().ingress_ifindex == 0
     }
 
     #[inline(always)]
-    fn route(&self, _packet: &Packet, _destination: Ipv4, _by: Role) -> Result<u32, Verdict> {
-        Ok(self.skb().ifindex)
+    fn route(&self, _packet: &Packet, destination: Ipv4, _by: Role) -> Result<u32, Verdict> {
+        match self.hook {
+            // It does not leave, but is translated as if it did.
+            stats::Hook::TcInside => {
+                locals::interface_of(destination).ok_or(Verdict::LeftUntouched)
+            }
+            stats::Hook::TcIngress if self.turned() => {
+                redirect::inside(self.ctx.as_ptr(), destination, self.skb().ifindex)
+            }
+            _ => Ok(self.skb().ifindex),
+        }
     }
 
     #[inline(always)]
@@ -219,21 +242,22 @@ impl Hook for Tc {
         direction: Direction,
         protocol: Protocol,
         to: &Translation,
-        _route: &u32,
+        route: &u32,
     ) -> Result<(), Verdict> {
         self.rewrite(packet, direction, protocol, to).map_err(|_| Verdict::RewriteFailed)?;
-        if !self.part().is_fragment() {
-            return Ok(());
+        if self.part().is_fragment() {
+            let (inbound, before) = match direction {
+                Direction::Outbound => (false, packet.source),
+                Direction::Inbound => (true, packet.destination),
+            };
+            match fragment::note_fragment(self.ctx.skb.skb, u32::from(inbound), before.to_be32())
+                as u8
+            {
+                fragment::TAKEN => {}
+                number => return Err(Verdict::from_number(number)),
+            }
         }
-        let (inbound, before) = match direction {
-            Direction::Outbound => (false, packet.source),
-            Direction::Inbound => (true, packet.destination),
-        };
-        match fragment::note_fragment(self.ctx.skb.skb, u32::from(inbound), before.to_be32()) as u8
-        {
-            fragment::TAKEN => Ok(()),
-            number => Err(Verdict::from_number(number)),
-        }
+        self.send_on(packet, direction, route)
     }
 
     #[inline(always)]
@@ -265,6 +289,7 @@ impl Hook for Tc {
         work.bytes = (IPV4_OFFSET as u32 + u32::from(packet.total_length)).saturating_sub(offset);
         work.weight = self.weight();
         work.now_ns = now_ns;
+        work.arriving = !matches!(self.hook, stats::Hook::TcEgress);
         let outbound = matches!(direction, Direction::Outbound);
         match icmp::translate(self.ctx.skb.skb, outbound) {
             icmp::NOT_OURS => Ok(false),
@@ -287,6 +312,29 @@ impl Hook for Tc {
     }
 
     #[inline(always)]
+    fn send_on(
+        &mut self,
+        packet: &Packet,
+        _direction: Direction,
+        route: &u32,
+    ) -> Result<(), Verdict> {
+        match self.hook {
+            stats::Hook::TcInside => {
+                self.ctx.set_mark(mark::TURNED);
+                // SAFETY: the helper has no precondition.
+                self.action = unsafe { bpf_redirect(*route, BPF_F_INGRESS.into()) } as i32;
+                Ok(())
+            }
+            stats::Hook::TcIngress if self.turned() => {
+                self.ctx.set_mark(0);
+                self.action = deliver(self.ctx.skb.skb, packet.ttl, packet.protocol, *route);
+                if self.action == TC_ACT_SHOT { Err(Verdict::RewriteFailed) } else { Ok(()) }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[inline(always)]
     fn unclaimed(&self, packet: &Packet) -> bool {
         socket::unclaimed(self.ctx.as_ptr(), packet)
     }
@@ -298,6 +346,12 @@ impl Hook for Tc {
 }
 
 impl Tc {
+    /// Whether the packet has come from inside and been turned back: see [`crate::hairpin`].
+    #[inline(always)]
+    fn turned(&self) -> bool {
+        self.skb().mark == mark::TURNED
+    }
+
     #[inline(always)]
     fn rewrite(
         &self,
@@ -339,5 +393,23 @@ impl Tc {
         )?;
         self.ctx.store(transport + fields.port as usize, &to.port, 0)?;
         self.ctx.store(IPV4_OFFSET + fields.address as usize, &to.address, 0)
+    }
+}
+
+/// Sends a packet out by an inside interface, to the next hop that has been found last: the stack does
+/// not forward what comes from an address of its own. Returns the action of the program.
+///
+/// Not inlined: few packets come here, and the others should not pay for it with stack.
+#[inline(never)]
+fn deliver(skb: *mut __sk_buff, ttl: u8, protocol: u8, ifindex: u32) -> i32 {
+    let skb = SkBuffContext::new(skb);
+    let word = |ttl: u8| u64::from(u16::from_ne_bytes([ttl, protocol]));
+    let less = ttl.wrapping_sub(1);
+    let (check, bytes) = (IPV4_OFFSET + IPV4_CHECK as usize, size_of::<u16>() as u64);
+    let counted = skb.l3_csum_replace(check, word(ttl), word(less), bytes);
+    let stored = skb.store(IPV4_OFFSET + IPV4_TTL as usize, &less, 0);
+    match counted.and(stored) {
+        Ok(()) => redirect::to_next_hop(ifindex).unwrap_or(TC_ACT_SHOT),
+        Err(_) => TC_ACT_SHOT,
     }
 }

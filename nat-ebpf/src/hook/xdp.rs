@@ -1,5 +1,7 @@
 //! XDP: before the stack. Decides the route itself, by the kernel's tables, and redirects; leaves
 //! whatever is unusual to the stack, unmodified.
+use core::ffi::c_void;
+
 use aya_ebpf::{
     EbpfContext,
     bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS},
@@ -123,6 +125,11 @@ impl Hook for Xdp {
     }
 
     #[inline(always)]
+    fn context(&self) -> *mut c_void {
+        self.ctx.as_ptr()
+    }
+
+    #[inline(always)]
     fn own(&self) -> bool {
         false
     }
@@ -154,9 +161,7 @@ impl Hook for Xdp {
     ) -> Result<(), Verdict> {
         let done = self.rewrite(packet, direction, protocol, to, route);
         done.ok_or(Verdict::RewriteFailed)?;
-        // SAFETY: the helper has no precondition.
-        self.action = unsafe { bpf_redirect(route.ifindex, 0) } as u32;
-        Ok(())
+        self.send_on(packet, direction, route)
     }
 
     /// TC asks.
@@ -186,6 +191,13 @@ impl Hook for Xdp {
     #[inline(always)]
     fn fragment(&mut self, _: &Packet, _: Direction) -> Result<bool, Verdict> {
         Err(Verdict::LeftUntranslatable)
+    }
+
+    #[inline(always)]
+    fn send_on(&mut self, _: &Packet, _: Direction, route: &NextHop) -> Result<(), Verdict> {
+        // SAFETY: the helper has no precondition.
+        self.action = unsafe { bpf_redirect(route.ifindex, 0) } as u32;
+        Ok(())
     }
 
     #[inline(always)]

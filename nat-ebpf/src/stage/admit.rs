@@ -50,7 +50,7 @@ pub fn admit() -> Option<Verdict> {
 }
 
 /// Whose the endpoint is, and what the rule for the answer says: [`GOES_ON`], the number of a verdict,
-/// or [`NOBODYS`]. Exported as [`open::open`]'s steps are, and for the same reasons.
+/// or [`NOBODYS`]. Exported as [`super::port::claim`]'s steps are, and for the same reasons.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn judge_entry() -> u32 {
@@ -85,7 +85,7 @@ pub extern "C" fn publish_entry() -> u32 {
     let Ok(request) = request() else {
         return Verdict::NotConfigured as u32;
     };
-    let counted = match client::admit(request.matched.generation) {
+    let counted = match client::admit_client(request.matched.generation) as u8 {
         open::TRANSLATABLE => Ok(()),
         number => Err(Verdict::from_number(number)),
     };

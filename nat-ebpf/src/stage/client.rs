@@ -24,12 +24,13 @@ const TRIES: u32 = 4;
 /// Counts one more session of this CPU's [`Request`]: [`TRANSLATABLE`], or the number of the verdict that
 /// refuses it.
 ///
-/// Not inlined: the verifier walks it once, and its memory is not on the stack of what follows.
+/// Exported, so that the verifier judges it once.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn admit(generation: u32) -> u8 {
+pub extern "C" fn admit_client(generation: u32) -> u32 {
     match request().and_then(|request| admitted(request, generation)) {
-        Ok(()) => TRANSLATABLE,
-        Err(verdict) => verdict as u8,
+        Ok(()) => TRANSLATABLE.into(),
+        Err(verdict) => verdict as u32,
     }
 }
 
@@ -111,7 +112,7 @@ fn change(word: *mut u64, new: impl Fn(u64) -> Result<u64, Verdict>) -> Result<(
     Err(Verdict::Contended)
 }
 
-/// Takes a session back that [`admit`] has counted and that did not come to be.
+/// Takes a session back that [`admit_client`] has counted and that did not come to be.
 #[inline(always)]
 pub fn dismiss(request: &Request) {
     leave(&request.key.local, is_tcp(request.key.protocol), u64::MAX);
@@ -119,7 +120,7 @@ pub fn dismiss(request: &Request) {
 
 /// Counts one session less, and forgets a client that has none left and whose bucket is full.
 ///
-/// Not inlined: as [`admit`]. Without a loop, since it is called from one.
+/// Not inlined: as [`admit_client`]. Without a loop, since it is called from one.
 #[inline(never)]
 pub fn leave(address: &Ipv4, half_open: bool, now_ns: u64) {
     let Some(client) = CLIENTS.get_ptr_mut(address) else { return };

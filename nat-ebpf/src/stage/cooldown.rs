@@ -15,12 +15,13 @@ use nat_common::{
     addr::{Ipv4, Port},
     cooldown::{Cooldown, Reason, Rested, Resting, Scope},
     flow::{FlowKey, Protocol},
+    hint::Hint,
     mapping::Uses,
     session,
     settings::Lifetime,
 };
 
-use super::classify;
+use super::{classify, session::Holder};
 use crate::{
     entry::Entry,
     maps::{COOLDOWN_COUNTERS, COOLING, COOLING_ORDER},
@@ -50,9 +51,7 @@ pub fn rest(
     let closed_ns = closed_ns(outbound, inbound, now_ns).unwrap_or(ended_ns);
     notes.rested.closed_ns = closed_ns;
     notes.resting = Resting::new(closed_ns, reason);
-    // Read back from the map, so that the verifier walks what follows once and not for each reason.
-    // SAFETY: written just now.
-    let reason = unsafe { read_volatile(&raw const notes.resting.reason) };
+    let reason = notes.reason();
     // What is not asked for is not remembered: every DNS query would be.
     if settings.wait_ns(Reason::from_number(reason)) == 0 {
         return;
@@ -76,13 +75,11 @@ pub fn rest(
 /// Whether the tuple rests already, and longer: another session of a mapping has ended before.
 #[inline(always)]
 fn rests_longer(notes: &Notes, settings: &Cooldown, now_ns: u64) -> bool {
-    let left_ns = |resting: &Resting| {
-        let reason = Reason::from_number(resting.reason);
-        settings.remaining_ns(resting.closed_ns, reason, now_ns)
-    };
-    // SAFETY: as in `rested`.
+    // SAFETY: as in `rests`.
     let there = unsafe { COOLING.get(&notes.rested.tuple) };
-    there.is_some_and(|there| left_ns(there) > left_ns(&notes.resting))
+    there.is_some_and(|there| {
+        there.remaining_ns(settings, now_ns) > notes.resting.remaining_ns(settings, now_ns)
+    })
 }
 
 /// When a closing connection had its last packet. Such a one is refreshed by every packet, so that
@@ -111,6 +108,16 @@ pub struct Notes {
 
 #[map]
 static NOTES: PerCpuArray<Notes> = PerCpuArray::with_max_entries(1, 0);
+
+impl Notes {
+    /// Why the tuple rests: a [`Reason`].
+    #[inline(always)]
+    pub fn reason(&self) -> u8 {
+        // SAFETY: a field of a map value. Read back, so that the verifier does not walk what follows
+        // once for each reason.
+        unsafe { read_volatile(&raw const self.resting.reason) }
+    }
+}
 
 /// This CPU's.
 #[inline(always)]
@@ -193,61 +200,78 @@ fn forget(rested: &Rested) -> bool {
     same && COOLING.remove(&rested.tuple).is_ok()
 }
 
-/// Whether a tuple that has just been claimed may be used, and forgets that it rested.
+/// Whether a tuple that has just been claimed rests still: since when. Forgets it if it has rested
+/// long enough.
 #[inline(always)]
-pub fn may_use(tuple: &FlowKey, now_ns: u64) -> bool {
-    let Some(settings) = settings() else { return true };
-    rested(tuple, settings, now_ns)
-        && (settings.scope != Scope::Port as u8
-            || rested(&tuple.toward_everybody(), settings, now_ns))
+pub fn blocker(tuple: &FlowKey, now_ns: u64) -> Option<Hint> {
+    let settings = settings()?;
+    let own = rests(tuple, settings, now_ns);
+    if own.is_some() || settings.scope != Scope::Port as u8 {
+        return own;
+    }
+    rests(&tuple.toward_everybody(), settings, now_ns)
 }
 
-/// Whether a tuple that a mapping's session has just claimed may be used. The endpoint is the
-/// mapping's, so it does not matter whether that rests.
+/// The same of a tuple that a mapping's session has just claimed. The endpoint is the mapping's, so it
+/// does not matter whether that rests.
 #[inline(always)]
-pub fn tuple_rested(tuple: &FlowKey, now_ns: u64) -> bool {
-    settings().is_none_or(|settings| rested(tuple, settings, now_ns))
+pub fn tuple_blocker(tuple: &FlowKey, now_ns: u64) -> Option<Hint> {
+    rests(tuple, settings()?, now_ns)
 }
 
-/// Whether an external endpoint that a mapping of an inside endpoint has just claimed may be used: if
-/// it was the same one's before, at once.
+/// The same of an external endpoint that a mapping of an inside endpoint has just claimed, which may
+/// use it at once if it was its own before. `claim` is [`FlowKey::toward_everybody`].
 #[inline(always)]
-pub fn endpoint_rested(claim: &FlowKey, inside: (Ipv4, Port), now_ns: u64) -> bool {
-    let Some(settings) = settings() else { return true };
-    rested(claim, settings, now_ns)
-        // SAFETY: as in `rested`.
-        || unsafe { COOLING.get(claim) }.is_some_and(|resting| resting.is_of(inside))
+pub fn endpoint_blocker(claim: &FlowKey, inside: (Ipv4, Port), now_ns: u64) -> Option<Hint> {
+    let truth = rests(claim, settings()?, now_ns)?;
+    // SAFETY: as in `rests`.
+    let own = unsafe { COOLING.get(claim) }.is_some_and(|resting| resting.is_of(inside));
+    (!own).then_some(truth)
+}
+
+/// How long a tuple rests from now on.
+#[inline(always)]
+pub fn left_ns(tuple: &FlowKey, now_ns: u64) -> u64 {
+    let Some(settings) = settings() else { return 0 };
+    // SAFETY: as in `rests`.
+    unsafe { COOLING.get(tuple) }.map_or(0, |resting| resting.remaining_ns(settings, now_ns))
 }
 
 #[inline(always)]
-fn rested(tuple: &FlowKey, settings: &Cooldown, now_ns: u64) -> bool {
+fn rests(tuple: &FlowKey, settings: &Cooldown, now_ns: u64) -> Option<Hint> {
     // SAFETY: two fields that are written together before the element is linked in; one that is
     // recycled at this moment is of a tuple that nobody else may touch.
-    let Some(resting) = (unsafe { COOLING.get(tuple) }) else { return true };
+    let resting = unsafe { COOLING.get(tuple) }?;
     if !resting.over(settings, now_ns) {
-        return false;
+        return Some(Hint::rests(resting.remaining_ns(settings, now_ns), now_ns));
     }
     let _ = COOLING.remove(tuple);
-    true
+    None
 }
 
-/// Whether the tuple of a session could be used again at once, were it removed: it is over, or it is
-/// closing and has rested long enough, although its late packets would still be translated.
-/// `ended_ns` is when its time was up, if it is.
+/// What the holder of a tuple is to somebody who wants it: one whose session is over may be
+/// removed for it, or who is closing and has rested long enough, although its late packets would
+/// still be translated. `latest_ns` is the later of its deadlines.
 #[inline(always)]
-pub fn may_take(
+pub fn holder(
     tuple: &FlowKey,
     inbound: Entry,
     outbound: Entry,
-    ended_ns: Option<u64>,
+    latest_ns: u64,
     now_ns: u64,
-) -> bool {
-    let Some(settings) = settings() else { return false };
+) -> Holder {
+    let ended_ns = (!session::live(latest_ns, now_ns)).then_some(latest_ns);
     let closed_ns = closed_ns(outbound, Some(inbound), now_ns).or(ended_ns);
-    let Some(closed_ns) = closed_ns else { return false };
-    let Some(protocol) = Protocol::from_number(tuple.protocol) else { return false };
+    let (Some(closed_ns), Some(settings), Some(protocol)) =
+        (closed_ns, settings(), Protocol::from_number(tuple.protocol))
+    else {
+        return Holder::There(Hint::taken(latest_ns, now_ns));
+    };
     let reason = Reason::of(protocol, outbound.state().connection());
-    settings.reusable(closed_ns, reason, now_ns)
+    match settings.remaining_ns(closed_ns, reason, now_ns) {
+        0 => Holder::Over,
+        left_ns => Holder::There(Hint::rests(left_ns, now_ns)),
+    }
 }
 
 /// Forgets tuples that have rested long enough, oldest first, at most so many; returns how many.

@@ -30,7 +30,7 @@ use crate::{
     hook::Weight,
     packet::opaque,
     stage::{
-        classify,
+        classify, locals,
         parse::IPV4_OFFSET,
         session::{self, Found},
         stats,
@@ -55,6 +55,8 @@ pub struct Work {
     pub bytes: u32,
     pub weight: Weight,
     pub now_ns: u64,
+    /// Whether it may be for this machine.
+    pub arriving: bool,
 
     /// Where the sum goes on, how many bytes are left, and what it is so far.
     at: u32,
@@ -145,7 +147,12 @@ fn number(verdict: Verdict) -> u8 {
 /// somebody whose address a rule hides would give it away.
 #[inline(always)]
 fn no_session(direction: Direction, quote: &Quote) -> u8 {
-    if matches!(direction, Direction::Inbound) {
+    let arriving = work().is_ok_and(|work| work.arriving);
+    if arriving || matches!(direction, Direction::Inbound) {
+        return NOT_OURS;
+    }
+    // What was sent to this machine itself gives nothing away.
+    if locals::has(locals::ANY_INTERFACE, quote.destination) {
         return NOT_OURS;
     }
     match classify::rule(quote.destination, quote.source, quote.protocol) {

@@ -5,18 +5,13 @@
 //! uses it has been counted in it by compare-and-exchange; whoever takes the count to zero removes
 //! both. No user, no mapping; no mapping without its users' consent: two packets of one inside
 //! endpoint can meet at any moment and find one mapping.
-use core::{
-    ffi::c_void,
-    ptr::{self, read_volatile},
-};
+use core::ptr::read_volatile;
 
-use aya_ebpf::{
-    bindings::BPF_NOEXIST, helpers::generated::bpf_loop, macros::map, maps::PerCpuArray,
-};
+use aya_ebpf::{bindings::BPF_NOEXIST, macros::map, maps::PerCpuArray};
 use nat_common::{
     addr::{Ipv4, Port},
     flow::{Direction, FlowKey},
-    limits::PORT_TRIES_MAX,
+    hint::Hint,
     mapping::{self, Mapping, Owner, Shared, Users, Uses},
     session::{Session, deadline, live, seconds},
     settings::Lifetime,
@@ -24,12 +19,13 @@ use nat_common::{
 };
 
 use crate::{
-    atomic,
+    atomic, clock,
     maps::{INBOUND, MAPPINGS, OWNERS, PERMISSIONS},
     stage::{
-        cooldown,
-        open::{EXISTS, Request, request},
-        port, session,
+        cooldown, hints,
+        open::{EXISTS, Request, refused, request},
+        port::Tried,
+        session,
     },
 };
 
@@ -95,7 +91,7 @@ pub fn extend(
     }
 }
 
-/// [`extend`]'s work. Exported as [`super::open::open`]'s steps.
+/// [`extend`]'s work. Exported as [`super::port::claim`]'s steps.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn extend_session() -> u32 {
@@ -185,6 +181,8 @@ pub extern "C" fn leave_mapping() -> u32 {
         // The claim goes first: while the mapping stands, its inside endpoint makes no other.
         let _ = OWNERS.remove(&desk.claim);
         let _ = MAPPINGS.remove(&desk.key);
+        let now_ns = clock::now_ns();
+        hints::freed(&desk.claim, cooldown::left_ns(&desk.claim, now_ns), now_ns);
     }
     0
 }
@@ -231,101 +229,98 @@ fn join() -> Result<Option<Port>, Verdict> {
     Ok(Some(unsafe { read_volatile(&raw const (*mapping).port) }))
 }
 
+/// What [`join_mapping`] and [`make_mapping`] return: there is no mapping, or one of another CPU's by
+/// now. Else it is the number of a verdict, [`Verdict::TranslatedOut`] if they have what they want.
+pub const NONE: u32 = 0x200;
+const THERE: u32 = 0x201;
+
+/// The number of the verdict that a claim ends with: 0, or the kernel's error number.
+#[inline(always)]
+fn code(result: i32) -> u32 {
+    match result {
+        0 => Verdict::TranslatedOut as u32,
+        EXISTS => Verdict::NoPort as u32,
+        error => refused(error) as u32,
+    }
+}
+
 /// Claims, for this CPU's [`Request`], the external endpoint of its mapping toward its remote
-/// endpoint; makes the mapping if there is none. Leaves the result in [`Request::result`], as
-/// [`port::claim`] does.
-#[inline(always)]
-pub fn claim() {
-    let result = match claimed() {
-        Ok(()) => 0,
-        Err(error) => error,
-    };
-    if let Ok(request) = request() {
-        request.result = result;
-    }
-}
-
-/// As an error number: another CPU is at it, too.
-pub const CONTENDED: i32 = -16;
-
-#[inline(always)]
-fn claimed() -> Result<(), i32> {
-    let contended = |_: Verdict| CONTENDED;
-    {
-        let (request, desk) = (request().map_err(contended)?, desk().map_err(contended)?);
-        desk.key = mapping::key(&request.key, request.external, request.birth.range);
-        desk.uses = Uses::MAPPING;
-    }
-    let found = match join().map_err(contended)? {
-        Some(port) => Some(port),
-        None if make()? => None,
-        // Another CPU was first.
-        None => Some(join().map_err(contended)?.ok_or(CONTENDED)?),
-    };
-    if let Some(port) = found {
-        match share_mapping(port.number().into()) {
-            0 => {}
-            error => return Err(error),
-        }
-    }
-    let request = request().map_err(contended)?;
-    let desk = desk().map_err(contended)?;
-    desk.deadline_ns = deadline(request.now_ns, request.birth.timeout_ns);
-    if request.birth.uses == Uses::PERMISSION {
-        match permit_remote() {
-            0 => {}
-            error => return Err(error),
-        }
-    }
-    extend_mapping();
-    Ok(())
-}
-
-/// Claims the tuple of the request with the port of a mapping that has been joined; leaves it again on
-/// failure. Returns as [`port::claim`].
-///
-/// Exported as [`extend_session`].
+/// endpoint, if there is a mapping: its user it is then. Exported as [`extend_session`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn share_mapping(port: u32) -> i32 {
+pub extern "C" fn join_mapping() -> u32 {
     let (Ok(request), Ok(desk)) = (request(), desk()) else {
-        return CONTENDED;
+        return Verdict::NotConfigured as u32;
+    };
+    desk.key = mapping::key(&request.key, request.external, request.birth.range);
+    desk.uses = Uses::MAPPING;
+    match join() {
+        Ok(None) => NONE,
+        Ok(Some(port)) => code(share(port)),
+        Err(verdict) => verdict as u32,
+    }
+}
+
+/// Claims the tuple of the request with the port of the mapping that has been joined; leaves it again
+/// on failure.
+#[inline(always)]
+fn share(port: Port) -> i32 {
+    let (Ok(request), Ok(desk)) = (request(), desk()) else {
+        return EXISTS;
     };
     let Request { key, external, now_ns, .. } = *request;
-    request.claim = key.translated(external, Port::new(port as u16));
+    request.claim = key.translated(external, port);
     desk.claim = request.claim.toward_everybody();
     request.entry =
         Session::new(&request.claim, (key.local, key.local_port), &request.birth, now_ns);
-    let result = insert(request);
+    let mut result = insert(request);
+    if result == 0 && cooldown::tuple_blocker(&request.claim, now_ns).is_some() {
+        let _ = INBOUND.remove(&request.claim);
+        result = EXISTS;
+    }
     if result != 0 {
         leave_mapping();
     }
     result
 }
 
-/// Claims the tuple, if it has rested.
+/// Claims the tuple of the request.
 #[inline(always)]
 fn insert(request: &Request) -> i32 {
-    let result = port::insert(request);
-    if result == 0 && !cooldown::tuple_rested(&request.claim, request.now_ns) {
-        let _ = INBOUND.remove(&request.claim);
-        return EXISTS;
+    match INBOUND.insert(&request.claim, &request.entry, BPF_NOEXIST as u64) {
+        Ok(()) => 0,
+        Err(error) => error,
     }
-    result
 }
 
-/// Makes the mapping on the desk, with the request as its first user. False if there is one by now.
+/// Ends the claim of a request whose mapping was there: `step` is what [`join_mapping`] has returned.
 #[inline(always)]
-fn make() -> Result<bool, i32> {
-    request().map_err(|_| CONTENDED)?.result = EXISTS;
-    let body = try_next_endpoint as unsafe extern "C" fn(u32, *mut c_void) -> i64;
-    // As in `port`.
-    // SAFETY: the callback has the signature that the helper expects and takes no context.
-    unsafe { bpf_loop(PORT_TRIES_MAX, body as *mut c_void, ptr::null_mut(), 0) };
-    let (request, desk) = (request().map_err(|_| CONTENDED)?, desk().map_err(|_| CONTENDED)?);
-    if request.result != 0 {
-        return Err(request.result);
+pub fn joined(step: u32) -> Result<(), Verdict> {
+    let step = if step == Verdict::TranslatedOut as u32 { open_mapping() } else { step };
+    match Verdict::from_number(step as u8) {
+        _ if step >= NONE => Err(Verdict::Contended),
+        Verdict::TranslatedOut => Ok(()),
+        verdict => Err(verdict),
     }
+}
+
+/// Ends that of a request whose endpoint has been claimed just now.
+#[inline(always)]
+pub fn made() -> Result<(), Verdict> {
+    joined(match make_mapping() {
+        THERE => join_mapping(),
+        step => step,
+    })
+}
+
+/// Publishes the mapping of an endpoint that was claimed just now, with the request as its first user.
+/// Gives the endpoint back on failure. Exported as [`extend_session`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn make_mapping() -> u32 {
+    let (Ok(request), Ok(desk)) = (request(), desk()) else {
+        return Verdict::NotConfigured as u32;
+    };
     let deadline_ns = deadline(request.now_ns, request.birth.timeout_ns);
     desk.mapping = Mapping {
         shared: Shared::new(&desk.key, deadline_ns),
@@ -334,70 +329,135 @@ fn make() -> Result<bool, i32> {
         created_s: seconds(request.now_ns),
     };
     match MAPPINGS.insert(&desk.key, &desk.mapping, BPF_NOEXIST as u64) {
-        Ok(()) => Ok(true),
+        Ok(()) => Verdict::TranslatedOut as u32,
         Err(error) => {
             // Nobody knows of the claims yet: no packet has left with them.
             let _ = INBOUND.remove(&request.claim);
             let _ = OWNERS.remove(&desk.claim);
-            if error == EXISTS { Ok(false) } else { Err(error) }
+            hints::freed(&desk.claim, 0, request.now_ns);
+            if error == EXISTS { THERE } else { refused(error) as u32 }
         }
     }
 }
 
-/// What the callback returns to be called again, or not.
-const AGAIN: i64 = 0;
-const ENOUGH: i64 = 1;
+/// What a port is left alone for whose mapping's sessions are over, and not removed yet.
+const OVER_NS: u64 = 1_000_000_000;
 
-/// # Safety
-///
-/// To be called by `bpf_loop` only.
-unsafe extern "C" fn try_next_endpoint(_turn: u32, _context: *mut c_void) -> i64 {
-    let (Ok(request), Ok(desk)) = (request(), desk()) else {
-        return ENOUGH;
-    };
-    let Request { key, external, now_ns, .. } = *request;
-    let inside = (key.local, key.local_port);
-    request.claim = key.translated(external, request.candidates.next_port());
-    desk.claim = request.claim.toward_everybody();
-    desk.owner = Owner::new(&desk.claim, inside, request.birth.range);
-    request.result = match OWNERS.insert(&desk.claim, &desk.owner, BPF_NOEXIST as u64) {
-        Ok(()) => 0,
-        Err(EXISTS) => return again(request),
-        Err(error) => error,
-    };
-    if request.result != 0 {
-        return ENOUGH;
+/// Tries to claim a port for the mapping on the desk, toward everybody and toward the request's remote
+/// endpoint: as [`super::port::try_port`], of which it takes the place. Exported as [`extend_session`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn try_endpoint(port: u32) -> u32 {
+    if let (Ok(request), Ok(desk)) = (request(), desk()) {
+        request.claim = request.key.translated(request.external, Port::new(port as u16));
+        desk.claim = request.claim.toward_everybody();
+        request.tried = tried(request, desk);
     }
-    if !cooldown::endpoint_rested(&desk.claim, inside, now_ns) {
-        let _ = OWNERS.remove(&desk.claim);
-        return again(request);
-    }
-    request.entry = Session::new(&request.claim, inside, &request.birth, now_ns);
-    request.result = insert(request);
-    if request.result == 0 {
-        return ENOUGH;
-    }
-    let _ = OWNERS.remove(&desk.claim);
-    if request.result == EXISTS { AGAIN } else { ENOUGH }
+    0
 }
 
 #[inline(always)]
-fn again(request: &mut Request) -> i64 {
-    request.result = EXISTS;
-    AGAIN
+fn tried(request: &mut Request, desk: &mut Desk) -> Tried {
+    let now_ns = request.now_ns;
+    let inside = (request.key.local, request.key.local_port);
+    desk.owner = Owner::new(&desk.claim, inside, request.birth.range);
+    match OWNERS.insert(&desk.claim, &desk.owner, BPF_NOEXIST as u64) {
+        Ok(()) => {}
+        Err(EXISTS) => {
+            request.truth = Hint::taken(held_ns(&desk.claim).max(now_ns + OVER_NS), now_ns);
+            return Tried::Taken;
+        }
+        Err(error) => {
+            request.result = error;
+            return Tried::Refused;
+        }
+    }
+    let tried = match cooldown::endpoint_blocker(&desk.claim, inside, now_ns) {
+        Some(truth) => {
+            request.truth = truth;
+            Tried::Rests
+        }
+        None => claimed(request, inside),
+    };
+    if tried != Tried::Claimed {
+        let _ = OWNERS.remove(&desk.claim);
+    }
+    tried
 }
 
-/// Notes that the inside endpoint sends to the request's remote address. Undoes the claim on failure.
-/// Exported as [`extend_session`].
+/// Claims the tuple of an endpoint that is the request's.
+#[inline(always)]
+fn claimed(request: &mut Request, inside: (Ipv4, Port)) -> Tried {
+    let now_ns = request.now_ns;
+    request.entry = Session::new(&request.claim, inside, &request.birth, now_ns);
+    request.result = insert(request);
+    match request.result {
+        0 => {}
+        EXISTS => {
+            // Its session is older than the rule that maps.
+            request.truth = Hint::taken(now_ns + OVER_NS, now_ns);
+            return Tried::Taken;
+        }
+        _ => return Tried::Refused,
+    }
+    if let Some(truth) = cooldown::tuple_blocker(&request.claim, now_ns) {
+        let _ = INBOUND.remove(&request.claim);
+        request.truth = truth;
+        return Tried::Rests;
+    }
+    request.truth = Hint::taken(request.entry.deadline_ns, now_ns);
+    Tried::Claimed
+}
+
+/// Until when an owned endpoint is another's at least.
+#[inline(always)]
+fn held_ns(claim: &FlowKey) -> u64 {
+    let Ok(Some((address, port, range))) = owner(claim) else { return 0 };
+    let inside = claim.translated(address, port);
+    let Some(mapping) = MAPPINGS.get_ptr_mut(mapping::key(&inside, claim.local, range)) else {
+        return 0;
+    };
+    // SAFETY: a map value's field, which others write whole.
+    unsafe { read_volatile(&raw const (*mapping).shared.deadline_ns) }
+}
+
+/// Whether some mapping has the external endpoint of a tuple.
+#[inline(always)]
+pub fn has_owner(tuple: &FlowKey) -> bool {
+    OWNERS.get_ptr_mut(tuple.toward_everybody()).is_some()
+}
+
+/// Opens the mapping for whoever may answer this request: its number of a verdict. Undoes the claim on
+/// failure. Exported as [`extend_session`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn permit_remote() -> i32 {
+pub extern "C" fn open_mapping() -> u32 {
     let (Ok(request), Ok(desk)) = (request(), desk()) else {
-        return CONTENDED;
+        return Verdict::NotConfigured as u32;
     };
+    desk.deadline_ns = deadline(request.now_ns, request.birth.timeout_ns);
+    if request.birth.uses == Uses::PERMISSION {
+        let permitted = permit(request, desk);
+        if permitted != 0 {
+            let _ = INBOUND.remove(&request.claim);
+            leave_mapping();
+            return refused(permitted) as u32;
+        }
+        desk.uses = Uses::PERMISSION;
+    }
+    extend_mapping();
+    Verdict::TranslatedOut as u32
+}
+
+/// As an error number: another CPU is at it, too.
+const CONTENDED: i32 = -16;
+
+/// Notes that the inside endpoint sends to the request's remote address.
+#[inline(always)]
+fn permit(request: &Request, desk: &mut Desk) -> i32 {
     desk.permission = mapping::permission_key(&request.claim);
     desk.shared = Shared::new(&desk.permission, desk.deadline_ns);
-    let result = match PERMISSIONS.get_ptr_mut(&desk.permission) {
+    match PERMISSIONS.get_ptr_mut(&desk.permission) {
         Some(there) if joins(there, &desk.permission) => 0,
         Some(_) => CONTENDED,
         None => match PERMISSIONS.insert(&desk.permission, &desk.shared, BPF_NOEXIST as u64) {
@@ -405,20 +465,7 @@ pub extern "C" fn permit_remote() -> i32 {
             Err(EXISTS) => CONTENDED,
             Err(error) => error,
         },
-    };
-    if result == 0 {
-        desk.uses = Uses::PERMISSION;
-        return 0;
     }
-    let _ = INBOUND.remove(&request.claim);
-    leave_mapping();
-    result
-}
-
-/// Gives up what [`claim`] has got, but for the tuple.
-#[inline(always)]
-pub fn give_back() {
-    leave_mapping();
 }
 
 /// Becomes a user of what a session from outside shares ([`nat_common::session::Birth::uses`]). All of

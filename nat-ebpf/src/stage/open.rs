@@ -14,11 +14,13 @@ use aya_log_ebpf::trace;
 use nat_common::{
     addr::Ipv4,
     flow::{Direction, FlowKey, Protocol},
+    hint::Hint,
     limit::Client,
     mapping::{Filtering, Uses},
     packet::Packet,
     pool::{self, PoolKey, Pooling},
     port::Candidates,
+    ports::Ports,
     rule::{Action, Rule},
     session::{Birth, Session},
     settings::Lifetime,
@@ -30,10 +32,11 @@ use nat_common::{
 use crate::{
     entry::Translation,
     hook::Weight,
-    maps::{CHOICES, INBOUND, OUTBOUND, POOLS},
+    maps::{CHOICES, OUTBOUND, POOLS},
     stage::{
         classify::{self, Matched},
-        client, locals, mapping, parse, port,
+        client, locals, own, parse,
+        port::{self, Tried},
         session::{self, Found},
         stats,
     },
@@ -77,10 +80,15 @@ pub struct Request {
     /// The external address, and the ports to try on it.
     pub external: Ipv4,
     pub candidates: Candidates,
+    pub ports: Ports,
+    pub rule: u32,
+    pub generation: u32,
     /// The external endpoint that is being claimed.
     pub claim: FlowKey,
-    /// Result of the last insertion.
+    /// What became of the last try, the result of its insertion, and why it failed.
+    pub tried: Tried,
     pub result: i32,
+    pub truth: Hint,
     /// The session that holds [`Request::claim`] although its time is up.
     pub occupant: FlowKey,
     pub birth: Birth,
@@ -88,6 +96,14 @@ pub struct Request {
     pub client: Client,
     /// The entry that is being written.
     pub entry: Session,
+}
+
+impl Request {
+    /// Whether its session uses a mapping.
+    #[inline(always)]
+    pub fn maps(&self) -> bool {
+        self.birth.uses != Uses::NOTHING
+    }
 }
 
 /// What is left of a flow's last session.
@@ -116,45 +132,25 @@ pub fn request() -> Result<&'static mut Request, Verdict> {
     REQUEST.get_ptr_mut(0).map(|request| unsafe { &mut *request }).ok_or(Verdict::NotConfigured)
 }
 
-/// Answers this CPU's [`Request`]: the packet's verdict, [`Verdict::TranslatedOut`] for a session in
-/// [`Request::to`].
+/// Answers this CPU's [`Request`]: the number of the packet's verdict. With
+/// [`Verdict::TranslatedOut`] there is to be a session, for which everything is prepared but an
+/// external endpoint: that is for [`end_before`], [`client::admit_client`], [`port::claim`], and then
+/// [`publish_session`]. One after the other, because there is no room on the stack for all at once.
 ///
-/// The steps are functions under names that the object exports: the verifier judges such a one by
-/// itself, once, and not anew for every way in which it is reached. One after the other, because there
-/// is no room on the stack for all at once.
-#[inline(always)]
-pub fn open() -> Verdict {
-    let mut number = judge_packet();
-    if number == OPENS || number == Verdict::TcpWithoutSyn as u32 {
-        end_before();
-    }
-    if number == OPENS {
-        number = admit_client();
-    }
-    if number == OPENS {
-        claim_endpoint();
-        number = publish_session();
-    }
-    Verdict::from_number(number as u8)
-}
-
-/// What the rules say of the packet: the number of a verdict, or [`OPENS`].
+/// Under a name that the object exports: the verifier judges such a function by itself, once, and not
+/// anew for every way in which it is reached.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn judge_packet() -> u32 {
-    match answer() {
-        Ok(()) => OPENS,
-        Err(verdict) => {
-            log(verdict);
-            verdict as u32
-        }
-    }
+pub extern "C" fn open_session() -> u32 {
+    let verdict = match answer() {
+        Ok(()) => Verdict::TranslatedOut,
+        Err(verdict) => verdict,
+    };
+    log(verdict);
+    verdict as u32
 }
 
-/// What [`judge_packet`] returns for a packet that a `snat` rule covers.
-const OPENS: u32 = u8::MAX as u32;
-
-/// Removes what is left of the last session of [`Request::key`].
+/// Removes what is left of the last session of [`Request::key`], late packets or not.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn end_before() -> u32 {
@@ -168,58 +164,29 @@ pub extern "C" fn end_before() -> u32 {
             session::kill(&request.key, request.now_ns);
         }
     }
+    request.before = Before::Nothing;
     0
 }
 
-/// Counts a session more of the packet's client: [`OPENS`], or the number of a verdict.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn admit_client() -> u32 {
-    let Ok(request) = request() else {
-        return Verdict::NotConfigured as u32;
-    };
-    let (rule, weight) = (request.birth.rule, request.weight);
-    match client::admit(request.matched.generation) {
-        TRANSLATABLE => OPENS,
-        number => {
-            let verdict = Verdict::from_number(number);
-            stats::count_rule(rule, verdict, weight);
-            log(verdict);
-            verdict as u32
-        }
-    }
-}
-
-/// Claims an external endpoint: [`Request::result`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn claim_endpoint() -> u32 {
-    let Ok(request) = request() else { return 0 };
-    if request.birth.uses == Uses::NOTHING {
-        port::claim();
-    } else {
-        mapping::claim();
-    }
-    0
-}
-
-/// Publishes what has been claimed: the number of a verdict.
+/// Publishes the session of what has been claimed: the number of the packet's verdict,
+/// [`Verdict::TranslatedOut`] for a session in [`Request::to`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn publish_session() -> u32 {
-    let Ok(request) = request() else {
-        return Verdict::NotConfigured as u32;
-    };
-    let (rule, weight) = (request.birth.rule, request.weight);
-    let verdict = match published() {
-        Ok(()) => Verdict::TranslatedOut,
-        Err(verdict) => {
-            stats::count_rule(rule, verdict, weight);
-            verdict
-        }
-    };
-    log(verdict);
-    verdict as u32
+    match request().and_then(publish) {
+        Ok(()) => Verdict::TranslatedOut as u32,
+        Err(verdict) => verdict as u32,
+    }
+}
+
+/// Counts that no session came to be, for the verdict of this number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn refuse_session(verdict: u32) -> u32 {
+    if let Ok(request) = request() {
+        stats::count_rule(request.rule, Verdict::from_number(verdict as u8), request.weight);
+    }
+    verdict
 }
 
 /// For people who look for the reason of one packet's fate. Off unless the loader sets the level;
@@ -255,6 +222,7 @@ fn answer() -> Result<(), Verdict> {
     let rule = matched.rule()?;
     let id = rule.id;
     let verdict = match Action::from_number(rule.action) {
+        Action::Snat if own::stays() => own::passed(Verdict::OwnReply),
         Action::Snat => match prepare(request()?, matched, rule) {
             Ok(()) => return Ok(()),
             Err(verdict) => verdict,
@@ -277,8 +245,13 @@ fn untranslated(request: &Request, passed: Verdict) -> Verdict {
     let Ok(generation) = classify::generation() else {
         return Verdict::NotConfigured;
     };
+    let passed = own::passed(passed);
     let has = |ifindex| locals::has(ifindex, request.source);
-    if !request.own || has(request.egress) || !has(locals::ANY_INTERFACE) {
+    if matches!(passed.fate(), Fate::Dropped)
+        || !request.own
+        || has(request.egress)
+        || !has(locals::ANY_INTERFACE)
+    {
         return passed;
     }
     match classify::settings(generation) {
@@ -288,35 +261,7 @@ fn untranslated(request: &Request, passed: Verdict) -> Verdict {
     }
 }
 
-/// What comes after the claim. Leaves nothing behind on failure.
-#[inline(always)]
-fn published() -> Result<(), Verdict> {
-    let published = match request()?.result {
-        0 => publish(request()?),
-        EXISTS => Err(Verdict::NoPort),
-        error => Err(refused(error)),
-    };
-    match published {
-        Ok(Published::New) => Ok(()),
-        Ok(Published::Joined) => {
-            client::dismiss(request()?);
-            Ok(())
-        }
-        Err(verdict) => {
-            client::dismiss(request()?);
-            Err(verdict)
-        }
-    }
-}
-
-/// Whose session a packet belongs to.
-enum Published {
-    New,
-    /// Another CPU's.
-    Joined,
-}
-
-/// Everything up to the claim.
+/// Everything up to the claim, for a packet that a `snat` rule covers.
 #[inline(always)]
 fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), Verdict> {
     if request.untranslatable != TRANSLATABLE {
@@ -342,6 +287,9 @@ fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), V
     }
     // SAFETY: the helper has no precondition.
     request.candidates = Candidates::new(&rule.ports, unsafe { bpf_get_prandom_u32() });
+    request.generation = matched.generation;
+    request.rule = rule.id;
+    request.ports = rule.ports;
     Ok(())
 }
 
@@ -358,9 +306,18 @@ fn uses(rule: &Rule, protocol: Protocol) -> u8 {
     }
 }
 
-/// Everything after it.
+/// Everything after it. Only now does a last session go whose late packets are still translated: a
+/// refusal leaves it.
 #[inline(always)]
-fn publish(request: &mut Request) -> Result<Published, Verdict> {
+fn publish(request: &mut Request) -> Result<(), Verdict> {
+    if request.claim.is_to_itself() {
+        // The answers of a hairpin to oneself would come back for ever.
+        port::give_back(request);
+        return Err(Verdict::HairpinLoop);
+    }
+    if request.before == Before::Closing {
+        session::kill(&request.key, request.now_ns);
+    }
     let to = (request.claim.local, request.claim.local_port);
     request.entry = Session::new(&request.key, to, &request.birth, request.now_ns);
     request.entry.packets = request.weight.packets;
@@ -369,19 +326,17 @@ fn publish(request: &mut Request) -> Result<Published, Verdict> {
         Ok(()) => {
             stats::count_session(request.birth.rule);
             request.to = Translation::from(&request.entry);
-            Ok(Published::New)
+            Ok(())
         }
         Err(error) => {
-            // Nobody knows of the claim yet: no packet has left with it.
-            let _ = INBOUND.remove(&request.claim);
-            if request.birth.uses != Uses::NOTHING {
-                mapping::give_back();
-            }
+            // No packet has left with it.
+            port::give_back(request);
             if error != EXISTS {
                 return Err(refused(error));
             }
             join(request)?;
-            Ok(Published::Joined)
+            client::dismiss(request);
+            Ok(())
         }
     }
 }
@@ -452,6 +407,8 @@ fn external_address(
 fn join(request: &mut Request) -> Result<(), Verdict> {
     let (key, direction) = (&request.key, Direction::Outbound);
     match session::find(direction, key, request.now_ns)? {
+        // The last session is in use again: it was, then, not over.
+        Found::Live(winner) if winner.is_closing() => Err(Verdict::Contended),
         Found::Live(winner) => {
             // Made just now, by the same packet or one like it: there is nothing else to note.
             winner.count(request.weight);

@@ -28,6 +28,9 @@ pub const ETHERNET_BYTES: usize = EthHdr::LEN;
 /// Where the IPv4 header starts.
 pub const IPV4_OFFSET: usize = ETHERNET_BYTES;
 
+/// Where the destination stands in an IPv4 header (RFC 791).
+pub const IPV4_DESTINATION: usize = 16;
+
 /// Bytes of an ICMP query's header (RFC 792).
 const ICMP_BYTES: usize = 8;
 /// Where the flags stand in a TCP header (RFC 9293 section 3.1).

@@ -2,49 +2,205 @@
 use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_loop};
-use nat_common::{limits::PORT_TRIES_MAX, session::Session};
+use nat_common::{
+    addr::Port,
+    flow::Direction,
+    hint::{self, Hint, TICK_NS},
+    limits::{CLAIM_ROUNDS_MAX, PORT_TRIES_MAX},
+    session::{Birth, Session},
+    verdict::Verdict,
+};
 
 use crate::{
+    entry::Entry,
     maps::INBOUND,
     stage::{
-        cooldown,
-        open::{EXISTS, Request, request},
-        session,
+        cooldown, hints, mapping,
+        open::{self, EXISTS, Request, request},
+        search::{self, Outcome},
+        session::{self, Holder},
     },
 };
 
-/// Claims an external endpoint for this CPU's [`Request`], by its candidates. The result of
-/// the last insertion is in [`Request::result`]: 0 with the inbound key in [`Request::claim`], or an
-/// error number.
+/// What became of a try.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Tried {
+    Claimed,
+    /// [`Request::occupant`] holds the port and can be taken away.
+    InTheWay,
+    /// The kernel would not insert: [`Request::result`].
+    Refused,
+    /// A session has the port.
+    Taken,
+    /// Its tuple rests.
+    Rests,
+}
+
+/// Claims an external endpoint for this CPU's [`Request`]: afterwards its inbound key is in
+/// [`Request::claim`]. `held` says that a socket of this machine has the one that is there already.
 ///
 /// The claim is the insertion itself, refused by the kernel if the tuple is there already, so two
-/// CPUs cannot both succeed.
+/// CPUs cannot both succeed. A destination that few ports are used toward gets a random one. Where
+/// that fails, the gateway begins to remember what is free toward it: see [`search`].
+///
+/// Here only the order of its steps: each is a function of its own, because there is no room on the
+/// stack for one below the other.
 #[inline(always)]
-pub fn claim() {
-    let Ok(before) = request() else { return };
-    before.result = EXISTS;
+pub fn claim(held: bool) -> Result<(), Verdict> {
+    let mut step = find_place(held.into());
+    let mapped = is_mapped();
+    if mapped {
+        // Its tuple is the same one again.
+        open::end_before();
+        match mapping::join_mapping() {
+            mapping::NONE => {}
+            joined => return mapping::joined(joined),
+        }
+    }
+    if step == BY_CHANCE {
+        step = try_by_chance();
+    }
+    if step == MAKE_PLACE {
+        step = make_place();
+    }
+    if step == GO_ON {
+        step = begin_search();
+    }
+    for _ in 0..CLAIM_ROUNDS_MAX {
+        if step != GO_ON {
+            break;
+        }
+        step = search_port();
+    }
+    if mapped && step == Verdict::NoPort as u32 {
+        // One that rests may be this inside endpoint's own, which the search does not know.
+        step = match try_by_chance() {
+            MAKE_PLACE => step,
+            tried => tried,
+        };
+    }
+    if mapped && step == Verdict::TranslatedOut as u32 {
+        return mapping::made();
+    }
+    match Verdict::from_number(step as u8) {
+        _ if step >= BY_CHANCE => Err(Verdict::Contended),
+        Verdict::TranslatedOut => Ok(()),
+        verdict => Err(verdict),
+    }
+}
+
+/// What a step returns for the next one; else it is the number of a verdict,
+/// [`Verdict::TranslatedOut`] if a port is claimed.
+const BY_CHANCE: u32 = 0x100;
+const MAKE_PLACE: u32 = 0x101;
+const GO_ON: u32 = 0x102;
+
+fn code(result: Result<u32, Verdict>) -> u32 {
+    match result {
+        Ok(next) => next,
+        Err(verdict) => verdict as u32,
+    }
+}
+
+/// Looks whether the destination is a busy one. Exported, as all of the steps, so that the verifier
+/// judges it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn find_place(held: u32) -> u32 {
+    let begin = || {
+        let request = request()?;
+        if held != 0 {
+            give_back(request);
+        }
+        let Some(at) = hints::find(destination(request), request.generation) else {
+            return Ok(BY_CHANCE);
+        };
+        if held != 0 {
+            at.held(request.claim.local_port, request.now_ns);
+        }
+        Ok(GO_ON)
+    };
+    code(begin())
+}
+
+/// Tries a few random ports.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn try_by_chance() -> u32 {
+    code(by_chance())
+}
+
+/// Begins to remember what is free toward the destination.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn make_place() -> u32 {
+    if let Ok(request) = request() {
+        hints::assign(destination(request), request.now_ns / TICK_NS);
+    }
+    GO_ON
+}
+
+/// Prepares the search.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn begin_search() -> u32 {
+    let begin = || {
+        let request = request()?;
+        // Without a place, another destination was given it at this moment.
+        let at = hints::find(destination(request), request.generation).ok_or(Verdict::Contended)?;
+        match search::begin(at, request)? {
+            true => Ok(GO_ON),
+            false => Err(Verdict::NoPort),
+        }
+    };
+    code(begin())
+}
+
+#[inline(always)]
+fn destination(request: &Request) -> u64 {
+    let toward = request.key.translated(request.external, Port::NONE);
+    // A mapping's external endpoint is its own toward everybody.
+    let toward = if request.maps() { toward.toward_everybody() } else { toward };
+    hint::destination(&toward)
+}
+
+/// Whether a mapping is what this CPU's request asks for.
+#[inline(always)]
+fn is_mapped() -> bool {
+    request().is_ok_and(|request| request.maps())
+}
+
+/// A search. Takes away what is in its way, if anything; then another one claims the port.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn search_port() -> u32 {
+    match search::go_on() {
+        Outcome::Claimed => Verdict::TranslatedOut as u32,
+        Outcome::InTheWay => {
+            if let Ok(request) = request() {
+                session::take(&request.occupant, request.now_ns);
+            }
+            GO_ON
+        }
+        Outcome::Refused => code(request().and_then(|request| Err(open::refused(request.result)))),
+        Outcome::Full | Outcome::Going => code(Err(Verdict::NoPort)),
+    }
+}
+
+#[inline(always)]
+fn by_chance() -> Result<u32, Verdict> {
+    request()?.tried = Tried::Taken;
     let body = try_next_port as unsafe extern "C" fn(u32, *mut c_void) -> i64;
     // A loop of the kernel's, because the verifier follows a loop of ours once for every turn.
     // SAFETY: the callback has the signature that the helper expects and takes no context.
     unsafe { bpf_loop(PORT_TRIES_MAX, body as *mut c_void, ptr::null_mut(), 0) };
-    let Ok(request) = request() else { return };
-    if request.result == IN_THE_WAY {
-        // A dead controller sweeps no more; its ended sessions shall cost no ports.
-        session::take(&request.occupant, request.now_ns);
-        request.result = insert(request);
-        if request.result == 0 && !rested(request) {
-            request.result = EXISTS;
-        }
+    match request()?.tried {
+        Tried::Claimed => Ok(Verdict::TranslatedOut as u32),
+        Tried::Refused => Err(open::refused(request()?.result)),
+        _ => Ok(MAKE_PLACE),
     }
 }
-
-/// What [`try_next_port`] returns to be called again, or not.
-const AGAIN: i64 = 0;
-const ENOUGH: i64 = 1;
-
-/// [`Request::result`] when [`Request::claim`] is held by the session [`Request::occupant`], whose
-/// time is up.
-const IN_THE_WAY: i32 = 1;
 
 /// # Safety
 ///
@@ -53,41 +209,99 @@ unsafe extern "C" fn try_next_port(_turn: u32, _context: *mut c_void) -> i64 {
     let Ok(request) = request() else {
         return ENOUGH;
     };
-    let Request { key, external, now_ns, .. } = *request;
-    request.claim = key.translated(external, request.candidates.next_port());
-    let inside = (key.local, key.local_port);
-    request.entry = Session::new(&request.claim, inside, &request.birth, now_ns);
-    request.result = insert(request);
-    if request.result == 0 && !rested(request) {
-        request.result = EXISTS;
-        return AGAIN;
+    match attempt(request.candidates.next_port()) {
+        Tried::Claimed | Tried::Refused => ENOUGH,
+        // A port of another's whose time is over is found by the search.
+        Tried::InTheWay | Tried::Taken | Tried::Rests => AGAIN,
     }
-    if request.result != EXISTS {
-        return ENOUGH;
-    }
-    let Some(occupant) = session::to_be_taken(&request.claim, now_ns) else {
-        return AGAIN;
-    };
-    request.occupant = occupant;
-    request.result = IN_THE_WAY;
-    ENOUGH
 }
 
-/// Whether the tuple that was claimed just now may be used; gives it up if not.
+/// What [`try_next_port`] returns to be called again, or not.
+const AGAIN: i64 = 0;
+const ENOUGH: i64 = 1;
+
+/// Tries to claim a port for this CPU's request.
 #[inline(always)]
-fn rested(request: &Request) -> bool {
-    let rested = cooldown::may_use(&request.claim, request.now_ns);
-    if !rested {
-        let _ = INBOUND.remove(&request.claim);
+pub fn attempt(port: Port) -> Tried {
+    let number = port.number().into();
+    if is_mapped() {
+        mapping::try_endpoint(number);
+    } else {
+        try_port(number);
     }
-    rested
+    request().map_or(Tried::Refused, |request| request.tried)
+}
+
+/// Exported, so that the verifier judges it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn try_port(port: u32) -> u32 {
+    if let Ok(request) = request() {
+        request.tried = tried(request, Port::new(port as u16));
+    }
+    0
 }
 
 /// Claims the tuple.
 #[inline(always)]
-pub fn insert(request: &Request) -> i32 {
-    match INBOUND.insert(&request.claim, &request.entry, BPF_NOEXIST as u64) {
+fn tried(request: &mut Request, port: Port) -> Tried {
+    request.claim = request.key.translated(request.external, port);
+    let inside = (request.key.local, request.key.local_port);
+    request.entry = Session::new(&request.claim, inside, &request.birth, request.now_ns);
+    request.result = match INBOUND.insert(&request.claim, &request.entry, BPF_NOEXIST as u64) {
         Ok(()) => 0,
         Err(error) => error,
+    };
+    match request.result {
+        0 => match cooldown::blocker(&request.claim, request.now_ns) {
+            None => {
+                request.truth = Hint::taken(request.entry.deadline_ns, request.now_ns);
+                Tried::Claimed
+            }
+            Some(truth) => {
+                let _ = INBOUND.remove(&request.claim);
+                request.truth = truth;
+                Tried::Rests
+            }
+        },
+        EXISTS => match session::holder(&request.claim, &mut request.occupant, request.now_ns) {
+            Holder::Over => Tried::InTheWay,
+            Holder::There(truth) => {
+                request.truth = truth;
+                Tried::Taken
+            }
+            Holder::Gone => {
+                request.truth = Hint::UNKNOWN;
+                Tried::Taken
+            }
+        },
+        _ => Tried::Refused,
+    }
+}
+
+/// What the last try has shown of its port.
+#[inline(always)]
+pub fn truth() -> Hint {
+    request().map_or(Hint::UNKNOWN, |request| request.truth)
+}
+
+/// Whether anybody has what was claimed last.
+#[inline(always)]
+pub fn is_claimed() -> bool {
+    request().is_ok_and(|request| {
+        Entry::find(Direction::Inbound, &request.claim).is_some()
+            || request.maps() && mapping::has_owner(&request.claim)
+    })
+}
+
+/// Gives a claim back that nobody knows of yet.
+#[inline(always)]
+pub fn give_back(request: &Request) {
+    let _ = INBOUND.remove(&request.claim);
+    if request.maps() {
+        let Birth { uses, range, .. } = request.birth;
+        mapping::leave(uses, range, &request.key, &request.claim);
+    } else {
+        hints::forget(&request.claim);
     }
 }

@@ -5,9 +5,9 @@ use aya_ebpf::{
     bindings::{
         BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NO_NEIGH,
         BPF_FIB_LKUP_RET_SUCCESS, BPF_FIB_LOOKUP_OUTPUT, BPF_FIB_LOOKUP_SKIP_NEIGH,
-        bpf_fib_lookup as FibLookup,
+        bpf_fib_lookup as FibLookup, bpf_redir_neigh,
     },
-    helpers::generated::bpf_fib_lookup,
+    helpers::generated::{bpf_fib_lookup, bpf_redirect_neigh},
     macros::map,
     maps::PerCpuArray,
 };
@@ -56,6 +56,45 @@ pub fn next_hop(
     }
     Ok(NextHop { ifindex: fib.ifindex, destination_mac: fib.dmac, source_mac: fib.smac })
 }
+
+/// The inside interface by which a packet that arrived on `ifindex` reaches a client.
+#[inline(always)]
+pub fn inside(ctx: *mut c_void, client: Ipv4, ifindex: u32) -> Result<u32, Verdict> {
+    let fib = blank()?;
+    fib.ifindex = ifindex;
+    fib.__bindgen_anon_4.ipv4_dst = client.to_be32();
+    // The length is 0: the helper looks at the packet itself, which may be a super-frame.
+    match ask(ctx, fib, BPF_FIB_LOOKUP_SKIP_NEIGH) {
+        BPF_FIB_LKUP_RET_SUCCESS => {}
+        BPF_FIB_LKUP_RET_FRAG_NEEDED => return Err(Verdict::HairpinMtu),
+        _ => return Err(Verdict::HairpinRoute),
+    }
+    // SAFETY: interfaces with a role are not removed while programs are attached.
+    match unsafe { INTERFACES.get(fib.ifindex) } {
+        Some(interface) if interface.role == Role::Inside as u8 => Ok(fib.ifindex),
+        _ => Err(Verdict::HairpinRoute),
+    }
+}
+
+/// Has the kernel send a packet out by an interface, to the next hop of this CPU's last question,
+/// whose link-layer address it resolves. Returns the action of the program.
+#[inline(always)]
+pub fn to_next_hop(ifindex: u32) -> Result<i32, Verdict> {
+    let answer = QUESTION.get_ptr_mut(0).ok_or(Verdict::NotConfigured)?;
+    // SAFETY: this CPU's own copy; plain integers.
+    let gateway = unsafe { (*answer).__bindgen_anon_4.ipv4_dst };
+    // In the place of the question, which is larger: the stack has no room to spare.
+    let next_hop: *mut bpf_redir_neigh = answer.cast();
+    // SAFETY: as above.
+    unsafe {
+        (*next_hop).nh_family = AF_INET.into();
+        (*next_hop).__bindgen_anon_1.ipv4_nh = gateway;
+        let bytes = size_of::<bpf_redir_neigh>() as i32;
+        Ok(bpf_redirect_neigh(ifindex, next_hop, bytes, 0) as i32)
+    }
+}
+
+const _: () = assert!(size_of::<bpf_redir_neigh>() <= size_of::<FibLookup>());
 
 /// Whether the stack would forward a packet that arrived on `ifindex`, rather than take it in or
 /// discard it.

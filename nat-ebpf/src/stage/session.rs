@@ -1,8 +1,10 @@
 //! Key → session: found, kept alive, ended. [`super::open`] makes them.
 use nat_common::{
-    flow::{Direction, FlowKey},
+    cooldown::Reason,
+    flow::{Direction, FlowKey, Protocol},
+    hint::Hint,
     mapping::Uses,
-    session::{self, DELETED},
+    session::{self, DELETED, Session},
     settings::Lifetime,
     tcp::{self, window},
     verdict::Verdict,
@@ -15,7 +17,7 @@ use crate::{
     stage::{
         classify, client,
         cooldown::{self, Notes},
-        mapping, parse, stats,
+        hints, mapping, parse, stats,
     },
 };
 
@@ -121,9 +123,9 @@ pub fn touch(
         Lifetime::TcpOpening | Lifetime::TcpEstablished | Lifetime::TcpClosing => {
             let other_key = key.translated(live.to.address, live.to.port);
             let outbound = matches!(direction, Direction::Outbound);
-            let event = tcp_event(entry, outbound, &other_key);
+            let event = tcp_segment(entry.pointer(), outbound.into(), &other_key);
             if event == MOVES {
-                settle(entry, outbound, &other_key, now_ns);
+                settle_session(entry.pointer(), outbound.into(), &other_key, now_ns);
             }
             event != IGNORED
         }
@@ -198,10 +200,25 @@ const SETTLE_TRIES: u32 = 2;
 
 /// A segment that may move its connection to another state: the only time that one direction looks
 /// at the other. Returns [`IGNORED`], or [`COUNTS`] if it may move the deadline, too, or [`MOVES`] if
-/// [`settle`] is to follow: after it, because on the stack there is no room for both.
+/// [`settle_session`] is to follow: after it, because on the stack there is no room for both.
 ///
-/// Not inlined: the verifier walks it once, and its memory is not on the stack of all others.
+/// Exported, so that the verifier judges it once. Null, as it must expect, is no session.
+#[unsafe(no_mangle)]
 #[inline(never)]
+pub extern "C" fn tcp_segment(
+    own: *mut Session,
+    outbound: u32,
+    other_key: *const FlowKey,
+) -> u32 {
+    // SAFETY: null, or a reference of the caller's.
+    let other_key = unsafe { other_key.as_ref() };
+    match (Entry::at(own), other_key) {
+        (Some(own), Some(other_key)) => tcp_event(own, outbound != 0, other_key),
+        _ => IGNORED,
+    }
+}
+
+#[inline(always)]
 fn tcp_event(own: Entry, outbound: bool, other_key: &FlowKey) -> u32 {
     let direction = if outbound { Direction::Outbound } else { Direction::Inbound };
     let (Some(other), Some(segment)) =
@@ -275,6 +292,16 @@ fn tcp_event(own: Entry, outbound: bool, other_key: &FlowKey) -> u32 {
     COUNTS
 }
 
+/// The tuple of a connection that is over but for late packets can be had before its session ends.
+#[inline(always)]
+fn closing(out: Entry, key: &FlowKey, now_ns: u64) {
+    if matches!(out.lifetime(), Lifetime::TcpClosing) {
+        let to = out.translation();
+        let reason = Reason::of(Protocol::Tcp, out.state().connection());
+        hints::ended(&key.translated(to.address, to.port), now_ns, reason as u8, now_ns);
+    }
+}
+
 /// Whether a session of this lifetime is half-open: see [`nat_common::limit::Counts`].
 #[inline(always)]
 fn is_opening(lifetime: Lifetime) -> bool {
@@ -290,14 +317,32 @@ fn ended_half_open(outbound: Entry) -> bool {
         && outbound.move_state(state, state.with(tcp::Connection::ANSWERED, state.scale()))
 }
 
-/// What [`tcp_event`] returns.
+/// What [`tcp_segment`] returns.
 const IGNORED: u32 = 0;
 const COUNTS: u32 = 1;
 const MOVES: u32 = 2;
 
 /// Makes both entries follow the state that is in the outbound one: another CPU may be at it, too,
 /// and whoever writes last looks whether what it has written still holds.
+///
+/// Exported, as [`tcp_segment`].
+#[unsafe(no_mangle)]
 #[inline(never)]
+pub extern "C" fn settle_session(
+    own: *mut Session,
+    outbound: u32,
+    other_key: *const FlowKey,
+    now_ns: u64,
+) -> u32 {
+    // SAFETY: null, or a reference of the caller's.
+    let other_key = unsafe { other_key.as_ref() };
+    if let (Some(own), Some(other_key)) = (Entry::at(own), other_key) {
+        settle(own, outbound != 0, other_key, now_ns);
+    }
+    0
+}
+
+#[inline(always)]
 fn settle(own: Entry, outbound: bool, other_key: &FlowKey, now_ns: u64) {
     let direction = if outbound { Direction::Inbound } else { Direction::Outbound };
     let Some(other) = Entry::find(direction, other_key) else {
@@ -310,9 +355,10 @@ fn settle(own: Entry, outbound: bool, other_key: &FlowKey, now_ns: u64) {
         refresh_settled(out, now_ns);
         refresh_settled(inbound, now_ns);
         if out.lifetime() as u8 == lifetime as u8 {
-            return;
+            break;
         }
     }
+    closing(out, other_key, now_ns);
 }
 
 /// [`refresh`], not inlined: the verifier would follow its loop anew from every place where it
@@ -322,24 +368,35 @@ fn refresh_settled(entry: Entry, now_ns: u64) {
     refresh(entry, now_ns);
 }
 
-/// Whether the session that holds an inbound key can be removed to use its tuple at once; its
-/// outbound key if so.
+/// Who holds an inbound key.
+pub enum Holder {
+    /// Nobody, by now.
+    Gone,
+    /// A session that lives, or is over but for late packets, and rests.
+    There(Hint),
+    /// A session that can be removed to use its tuple at once.
+    Over,
+}
+
+/// Finds the session that holds an inbound key; its outbound key is written to `key`.
 #[inline(always)]
-pub fn to_be_taken(claim: &FlowKey, now_ns: u64) -> Option<FlowKey> {
-    let inbound = Entry::find(Direction::Inbound, claim)?;
+pub fn holder(claim: &FlowKey, key: &mut FlowKey, now_ns: u64) -> Holder {
+    let Some(inbound) = Entry::find(Direction::Inbound, claim) else { return Holder::Gone };
     let to = inbound.translation();
     let inbound_ns = inbound.deadline_ns();
     if !inbound.belongs_to(claim) {
-        return None;
+        return Holder::Gone;
     }
-    let key = claim.translated(to.address, to.port);
-    let outbound = Entry::find(Direction::Outbound, &key)?;
+    *key = claim.translated(to.address, to.port);
+    let Some(outbound) = Entry::find(Direction::Outbound, key) else {
+        // Being made: whoever fails to gives the claim back.
+        return Holder::There(Hint::taken(inbound_ns, now_ns));
+    };
     let latest_ns = inbound_ns.max(outbound.deadline_ns());
-    let ended_ns = (!session::live(latest_ns, now_ns)).then_some(latest_ns);
-    cooldown::may_take(claim, inbound, outbound, ended_ns, now_ns).then_some(key)
+    cooldown::holder(claim, inbound, outbound, latest_ns, now_ns)
 }
 
-/// Removes what [`to_be_taken`] has found.
+/// Removes what [`holder`] has found to be over.
 #[inline(always)]
 pub fn take(key: &FlowKey, now_ns: u64) {
     if end(key, now_ns) {
@@ -374,7 +431,7 @@ fn removed(key: &FlowKey, ordered: bool, now_ns: u64) -> bool {
     remove_session() != 0
 }
 
-/// [`end`]'s and [`kill`]'s work. Exported as [`super::open::open`]'s steps: it stands in loops, and
+/// [`end`]'s and [`kill`]'s work. Exported as [`super::port::claim`]'s steps: it stands in loops, and
 /// behind many ways.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -430,6 +487,7 @@ fn remove(
     client::leave(&notes.key.local, ended_half_open(outbound), now_ns);
     // The claim goes first: while the outbound entry stands, nobody else removes this key.
     let _ = INBOUND.remove(&notes.rested.tuple);
+    hints::ended(&notes.rested.tuple, notes.rested.closed_ns, notes.reason(), now_ns);
     let _ = OUTBOUND.remove(&notes.key);
     mapping::leave(uses, range, &notes.key, &notes.rested.tuple);
 }

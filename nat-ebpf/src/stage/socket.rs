@@ -8,7 +8,7 @@ use aya_ebpf::{
 use nat_common::{
     addr::{Ipv4, Port},
     external::{ExternalKey, ExternalPorts},
-    flow::Protocol,
+    flow::{FlowKey, Protocol},
     packet::{Packet, Transport},
 };
 
@@ -24,14 +24,29 @@ pub fn unclaimed(ctx: *mut c_void, packet: &Packet) -> bool {
         Transport::Udp { source, destination } => (Protocol::Udp, source, destination),
         _ => return false,
     };
-    translated(packet.destination, protocol, to)
-        && !held(ctx, protocol, (packet.source, from), (packet.destination, to))
+    nobodys(ctx, protocol as u8, end(packet.source, from), end(packet.destination, to))
 }
 
-/// Whether some rule may use a port of an address.
+/// Whether a socket of this machine has the external endpoint of a claim: it would lose its packets
+/// to the session, or get those of the session (RFC 6056 section 3.1, CVE-2021-3773).
 #[inline(always)]
-fn translated(address: Ipv4, protocol: Protocol, port: Port) -> bool {
-    external(address, protocol as u8).is_some_and(|ports| ports.contains(port.number()))
+pub fn has(ctx: *mut c_void, claim: &FlowKey) -> bool {
+    match Protocol::from_number(claim.protocol) {
+        Some(protocol @ (Protocol::Tcp | Protocol::Udp)) => {
+            let remote = end(claim.remote, claim.remote_port);
+            held(ctx, protocol as u8, remote, end(claim.local, claim.local_port))
+        }
+        _ => false,
+    }
+}
+
+/// [`unclaimed`], from one [`end`] to another.
+#[inline(always)]
+fn nobodys(ctx: *mut c_void, protocol: u8, from: u64, to: u64) -> bool {
+    let address = Ipv4::from_be32((to >> 16) as u32);
+    let port = Port::from_bytes((to as u16).to_ne_bytes());
+    external(address, protocol).is_some_and(|ports| ports.contains(port.number()))
+        && !held(ctx, protocol, from, to)
 }
 
 /// The ports of an address that rules may use, if they use it at all for a protocol (IANA number).
@@ -43,22 +58,30 @@ pub fn external(address: Ipv4, protocol: u8) -> Option<&'static ExternalPorts> {
     unsafe { EXTERNALS.get(&key) }
 }
 
-/// Whether a socket of this machine takes packets from one endpoint to another: a connection, in
-/// TIME_WAIT too, or one that listens.
+/// An endpoint, in one argument: both parts in network byte order.
 #[inline(always)]
-fn held(ctx: *mut c_void, protocol: Protocol, from: (Ipv4, Port), to: (Ipv4, Port)) -> bool {
+fn end(address: Ipv4, port: Port) -> u64 {
+    u64::from(address.to_be32()) << 16 | u64::from(port.to_be16())
+}
+
+/// Whether a socket of this machine takes packets from one [`end`] to another: a connection, in
+/// TIME_WAIT too, or one that listens.
+///
+/// Not inlined: other packets should not pay for it with stack.
+#[inline(never)]
+fn held(ctx: *mut c_void, protocol: u8, from: u64, to: u64) -> bool {
     let mut tuple = Ipv4Tuple {
-        source: from.0.to_be32(),
-        destination: to.0.to_be32(),
-        source_port: from.1.to_be16(),
-        destination_port: to.1.to_be16(),
+        source: (from >> 16) as u32,
+        destination: (to >> 16) as u32,
+        source_port: from as u16,
+        destination_port: to as u16,
     };
     let (tuple, bytes) = ((&raw mut tuple).cast(), size_of::<Ipv4Tuple>() as u32);
     let netns = BPF_F_CURRENT_NETNS as u64;
     // SAFETY: the context is the program's own, and the tuple is there in full.
     let socket = unsafe {
-        match protocol {
-            Protocol::Tcp => bpf_skc_lookup_tcp(ctx, tuple, bytes, netns, 0),
+        match Protocol::from_number(protocol) {
+            Some(Protocol::Tcp) => bpf_skc_lookup_tcp(ctx, tuple, bytes, netns, 0),
             _ => bpf_sk_lookup_udp(ctx, tuple, bytes, netns, 0),
         }
     };

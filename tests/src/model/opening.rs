@@ -1,7 +1,7 @@
 //! A new session: the program chooses the external endpoint, or refuses. The model judges.
 use std::{collections::HashMap, net::Ipv4Addr};
 
-use nat_common::{flow::Direction, limits::PORT_TRIES_MAX, stats::Hook, verdict::Verdict};
+use nat_common::{flow::Direction, hint::TICK_NS, stats::Hook, verdict::Verdict};
 
 use super::{
     Model, Outcome, Sent,
@@ -13,6 +13,9 @@ use super::{
     rules::Snat,
     session::Session,
 };
+
+/// How much later than their sessions end ports are known to be free.
+const LATE_NS: u64 = 2 * TICK_NS;
 
 /// A packet that makes a session if there is room for one.
 #[derive(Clone, Debug)]
@@ -138,7 +141,9 @@ impl Model {
             let (address, port) = session.external;
             let rival =
                 opening.outside(session.external) == session.flow.with_local(session.external);
-            if rival && opening.snat.allows(port) && session.live(self.now_ns) {
+            // The program may know of an end a little later.
+            let lives = session.live(self.now_ns.saturating_sub(LATE_NS));
+            if rival && opening.snat.allows(port) && lives {
                 *taken.entry(address).or_default() += 1;
             }
         }
@@ -149,16 +154,11 @@ impl Model {
         (taken, allowed - taken)
     }
 
-    /// Refusing for want of a port needs as many live sessions toward this remote as the program
-    /// promises to try ports.
+    /// Refusing for want of a port needs a live session on each of them toward this remote.
     fn no_port(&self, opening: &Opening) -> Result<(), String> {
-        let (taken, free) = self.occupancy(opening);
-        // The walk tries every port of the range before any of them again.
-        let needed = (taken + free).min(PORT_TRIES_MAX as usize);
-        if taken >= needed {
-            Ok(())
-        } else {
-            Err(format!("no_port with {taken} ports taken and {free} free, {needed} to be tried"))
+        match self.occupancy(opening) {
+            (_, 0) => Ok(()),
+            (taken, free) => Err(format!("no_port with {taken} ports taken and {free} free")),
         }
     }
 

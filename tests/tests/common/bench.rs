@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, os::fd::AsFd as _, sync::Arc, ti
 
 use super::{
     frames,
-    test_run::{self, return_code},
+    test_run::{self, return_code, turned_code},
 };
 use aya::{
     Ebpf,
@@ -329,8 +329,52 @@ impl Bench {
     /// Shows a frame to the program of a hook. Checks that exactly one verdict was counted, once,
     /// and that the return code is the verdict's.
     pub fn send(&self, hook: Hook, frame: &[u8]) -> Seen {
+        self.counted(hook, return_code, || self.run(hook, frame))
+    }
+
+    /// Shows a frame from inside to `tc_inside`, and one that is turned back to `tc_ingress`, as the
+    /// kernel does; `None` if it does not come there.
+    pub fn turn(&self, frame: &[u8]) -> (Seen, Option<Seen>) {
+        let first = self.send(Hook::TcInside, frame);
+        let back = matches!(first.verdict, Verdict::Hairpin).then(|| {
+            let code = |_: Hook, verdict| turned_code(verdict);
+            self.send_as(Hook::TcIngress, test_run::mark_turned, code, &first.frame)
+        });
+        (first, back)
+    }
+
+    /// Shows a frame to `tc_egress` that the gateway itself sends.
+    pub fn send_own(&self, frame: &[u8]) -> Seen {
+        self.send_as(Hook::TcEgress, test_run::mark_own, return_code, frame)
+    }
+
+    /// Shows a frame to a hook of the outside interface, in another context than the usual one.
+    fn send_as(
+        &self,
+        hook: Hook,
+        change: fn(&mut [u8]),
+        expected: fn(Hook, Verdict) -> u32,
+        frame: &[u8],
+    ) -> Seen {
+        let mut context = test_run::context(hook, self.devices.1, frame.len(), 0);
+        change(&mut context);
+        self.counted(hook, expected, || {
+            let mut out = Vec::new();
+            let run = || test_run::run(&self.ebpf, hook.name(), frame, Some(&context), &mut out);
+            let code = self.lab.gateway.enter(run);
+            (code, out)
+        })
+    }
+
+    /// Runs a program, and checks what it has counted and returned.
+    fn counted(
+        &self,
+        hook: Hook,
+        expected: fn(Hook, Verdict) -> u32,
+        run: impl FnOnce() -> (u32, Vec<u8>),
+    ) -> Seen {
         let before = self.counters();
-        let (code, frame) = self.run(hook, frame);
+        let (code, frame) = run();
         let after = self.counters();
         let changed: Vec<_> = after.iter().filter(|state| !before.contains(state)).collect();
         let [&counted] = changed[..] else { panic!("not one verdict was counted: {changed:?}") };
@@ -340,7 +384,7 @@ impl Bench {
             .map_or(Counter::default(), |state| state.counter);
         assert_eq!(counted.hook, hook);
         assert_eq!(counted.counter.packets, old.packets + 1, "{counted:?}");
-        assert_eq!(code, return_code(hook, counted.verdict), "{counted:?}");
+        assert_eq!(code, expected(hook, counted.verdict), "{counted:?}");
         Seen { verdict: counted.verdict, frame }
     }
 

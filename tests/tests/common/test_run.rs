@@ -4,6 +4,7 @@ use aya::{
     programs::{Program, TestRun, TestRunOptions},
 };
 use nat_common::{
+    mark,
     stats::Hook,
     verdict::{Fate, Verdict},
 };
@@ -17,6 +18,7 @@ mod code {
     pub const XDP_PASS: u32 = 2;
     pub const XDP_REDIRECT: u32 = 4;
     pub const TC_ACT_SHOT: u32 = 2;
+    pub const TC_ACT_REDIRECT: u32 = 7;
     pub const TC_ACT_UNSPEC: u32 = u32::MAX;
 }
 
@@ -67,6 +69,24 @@ pub fn context(hook: Hook, device: u32, length: usize, segments: u16) -> Vec<u8>
     context
 }
 
+/// Makes a packet of a TC hook one that this machine itself sends.
+pub fn mark_own(context: &mut [u8]) {
+    context[36..40].fill(0); // ingress_ifindex
+}
+
+/// Gives a packet of a TC hook the mark of one that has been turned back.
+pub fn mark_turned(context: &mut [u8]) {
+    context[8..12].copy_from_slice(&mark::TURNED.to_ne_bytes());
+}
+
+/// What `tc_ingress` returns for a verdict about a packet that has been turned back.
+pub fn turned_code(verdict: Verdict) -> u32 {
+    match verdict.fate() {
+        Fate::Translated => code::TC_ACT_REDIRECT,
+        _ => return_code(Hook::TcIngress, verdict),
+    }
+}
+
 /// What a program returns for a verdict.
 pub fn return_code(hook: Hook, verdict: Verdict) -> u32 {
     match (hook, verdict.fate()) {
@@ -74,6 +94,8 @@ pub fn return_code(hook: Hook, verdict: Verdict) -> u32 {
         (Hook::XdpInside | Hook::XdpOutside, Fate::Dropped) => code::XDP_DROP,
         (Hook::XdpInside | Hook::XdpOutside, _) => code::XDP_PASS,
         (Hook::TcEgress | Hook::TcIngress | Hook::TcInside, Fate::Dropped) => code::TC_ACT_SHOT,
+        // Turned back; nothing else is translated there.
+        (Hook::TcInside, Fate::Translated) => code::TC_ACT_REDIRECT,
         (Hook::TcEgress | Hook::TcIngress | Hook::TcInside, _) => code::TC_ACT_UNSPEC,
     }
 }

@@ -1,7 +1,7 @@
 //! Exhaustion: refused by name, nothing lost, nothing left behind.
 use std::{collections::HashSet, net::Ipv4Addr, time::Duration};
 
-use nat_common::{limits::PORT_TRIES_MAX, stats::Hook, verdict::Verdict};
+use nat_common::{stats::Hook, verdict::Verdict};
 
 use super::{
     bench::{BOTH, Bench, INTERNET},
@@ -29,9 +29,8 @@ fn one_port_serves_one_client_of_a_server_and_every_server() {
 /// Invariant 2: no tuple is given out twice, up to the last.
 #[test]
 fn external_tuples_are_unique() {
-    // Not a power of two, and with many factors: no walk may miss a part of it.
-    let ports = 30;
-    assert!(u32::from(ports) <= PORT_TRIES_MAX);
+    // From the middle of 64 ports that are looked at together to the middle of others.
+    let ports = 450;
     let rule = format!("{INTERNET}ports = \"4001-{}\"\n", 4000 + ports);
     let bench = Bench::new(&rule);
     let mut tuples = HashSet::new();
@@ -104,17 +103,24 @@ fn rfc6888_req11_a_full_table_refuses_and_ends_nobody() {
     }
 }
 
-/// With nobody to sweep, an ended session is in nobody's way.
+/// With nobody to sweep, ended sessions are in nobody's way.
 #[test]
 fn the_data_path_takes_back_ports_of_ended_sessions() {
     for hooks in BOTH {
-        let mut bench = Bench::new(&format!("{INTERNET}ports = \"4000-4000\"\n"));
-        assert_eq!(bench.send(hooks.out, &from_port(1)).verdict, Verdict::TranslatedOut);
-        bench.advance(Duration::from_secs(302));
-        let other = frames::udp((Ipv4Addr::new(10, 77, 0, 9), 1), (SERVER, 3478), b"x");
-        assert_eq!(bench.send(hooks.out, &other).verdict, Verdict::TranslatedOut);
-        assert_eq!((bench.entries(), bench.claims()), (1, 1));
-        assert_eq!(bench.sessions()[0].inside.addr, Ipv4Addr::new(10, 77, 0, 9));
+        let mut bench = Bench::new(&format!("{INTERNET}ports = \"4000-4099\"\n"));
+        let opens = |bench: &Bench, client: u8, port| {
+            let client = Ipv4Addr::new(10, 77, 0, client);
+            let frame = frames::udp((client, port), (SERVER, 3478), b"x");
+            bench.send(hooks.out, &frame).verdict
+        };
+        for round in [2, 9] {
+            for port in 1..=100 {
+                assert_eq!(opens(&bench, round, port), Verdict::TranslatedOut, "{round} {port}");
+            }
+            assert_eq!(opens(&bench, round, 101), Verdict::NoPort);
+            assert_eq!((bench.entries(), bench.claims()), (100, 100));
+            bench.advance(Duration::from_secs(302));
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::{Action, Matched};
 use crate::{
     cli::{ExplainArgs, Global},
     command::{block_on, enter_namespace, pins},
-    compile::{self, first_match},
+    compile::{self, Own, first_match},
     config::{self, Config, Pooling, Unmatched},
     datapath::{Error, State, kernel::Pinned},
     desired::order,
@@ -111,7 +111,10 @@ fn by_rule(
         _ => None,
     };
     let packet = compile::Packet { from, to, protocol: args.proto };
-    let (name, action) = match first_match(config, &local(&host), packet) {
+    let outside = |interface: &Interface| config.interfaces.outside.contains(&interface.name);
+    let (all, outside) = (local(&host, |_| true), local(&host, outside));
+    let own = Own { all: &all, outside: &outside };
+    let (name, action) = match first_match(config, own, packet) {
         compile::Matched::Rule(rule) => (Some(rule.name.clone()), action(rule, config, &host, to)),
         compile::Matched::OnlyProtocolDiffers(rule) => {
             let name = excerpt(&rule.name);
@@ -170,8 +173,9 @@ fn own_packet(
     Action::Route
 }
 
-fn local(host: &Host) -> Vec<Ipv4Addr> {
-    let addresses = host.interfaces.iter().flat_map(|interface| &interface.addresses);
+fn local(host: &Host, of: impl Fn(&Interface) -> bool) -> Vec<Ipv4Addr> {
+    let interfaces = host.interfaces.iter().filter(|interface| of(interface));
+    let addresses = interfaces.flat_map(|interface| &interface.addresses);
     let ipv4 = addresses.filter_map(|address| match address.ip {
         IpAddr::V4(ip) => Some(ip),
         IpAddr::V6(_) => None,

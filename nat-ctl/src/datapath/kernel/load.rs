@@ -4,6 +4,8 @@ use aya::{
     programs::{Program, ProgramError},
 };
 
+use nat_common::hint::{CHUNKS, WAYS};
+
 use super::{
     maps::{COOLING_MAPS, PINNED_MAPS, SESSION_MAPS, Sizes},
     pins::Pins,
@@ -41,6 +43,10 @@ pub fn loader<'a>(pins: &Pins, sizes: Sizes, log: LogLevel) -> EbpfLoader<'a> {
     for name in COOLING_MAPS {
         loader.map_max_entries(name, sizes.cooling);
     }
+    let sets = sizes.hint_sets();
+    loader.map_max_entries("HINT_SETS", sets);
+    loader.map_max_entries("HINT_PLACES", sets * WAYS);
+    loader.map_max_entries("HINT_CHUNKS", sets * WAYS * CHUNKS);
     for name in PINNED_MAPS {
         loader.map_pin_path(name, pins.map(name));
     }

@@ -10,6 +10,7 @@ use nat_common::{
     flow::FlowKey,
     fragment::{Datagram, FragmentKey},
     guard::{Guard, LocalKey},
+    hint::{self, CHUNKS, Chunk, Place, WAYS},
     instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
     limit::Client,
     limits::{
@@ -37,7 +38,7 @@ pub const SESSION_MAPS: [&str; 6] =
 pub const COOLING_MAPS: [&str; 2] = ["COOLING", "COOLING_ORDER"];
 
 /// All pinned maps.
-pub const PINNED_MAPS: [&str; 29] = [
+pub const PINNED_MAPS: [&str; 32] = [
     "OUTBOUND",
     "INBOUND",
     "CLIENTS",
@@ -46,6 +47,9 @@ pub const PINNED_MAPS: [&str; 29] = [
     "PERMISSIONS",
     "COOLING",
     "COOLING_ORDER",
+    "HINT_SETS",
+    "HINT_PLACES",
+    "HINT_CHUNKS",
     "COOLDOWN_COUNTERS",
     "CONTROL",
     "SETTINGS",
@@ -76,6 +80,13 @@ pub struct Sizes {
     pub cooling: u32,
 }
 
+impl Sizes {
+    /// Sets of the maps of hints that go with these.
+    pub fn hint_sets(self) -> u32 {
+        hint::sets(self.sessions, self.cooling)
+    }
+}
+
 /// The maps of an attached instance.
 pub struct Maps {
     pub outbound: BatchMap<FlowKey, Session>,
@@ -86,6 +97,9 @@ pub struct Maps {
     pub permissions: BatchMap<FlowKey, Shared>,
     pub cooling: BatchMap<FlowKey, Resting>,
     pub cooling_order: Queue<MapData, Rested>,
+    pub hint_sets: Array<MapData, [u64; WAYS as usize]>,
+    pub hint_places: Array<MapData, Place>,
+    pub hint_chunks: Array<MapData, Chunk>,
     pub cooldown_counters: PerCpuArray<MapData, CooldownCounters>,
     pub control: Array<MapData, Control>,
     pub settings: Array<MapData, Settings>,
@@ -140,6 +154,9 @@ impl Maps {
             permissions: batch(pins, "PERMISSIONS", sizes.sessions)?,
             cooling: batch(pins, "COOLING", sizes.cooling)?,
             cooling_order: open(pins, "COOLING_ORDER", sizes.cooling)?,
+            hint_sets: array(pins, "HINT_SETS", sizes.hint_sets())?,
+            hint_places: array(pins, "HINT_PLACES", sizes.hint_sets() * WAYS)?,
+            hint_chunks: array(pins, "HINT_CHUNKS", sizes.hint_sets() * WAYS * CHUNKS)?,
             cooldown_counters: open(pins, "COOLDOWN_COUNTERS", 1)?,
             control: array(pins, "CONTROL", 1)?,
             settings: array(pins, "SETTINGS", SLOTS)?,

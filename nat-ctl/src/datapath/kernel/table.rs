@@ -160,10 +160,10 @@ fn write(
     for (prefix, guard) in &table.guards {
         maps.guards.insert(&trie_key(generation, *prefix), guard, 0)?;
     }
-    for (ifindex, address) in &table.locals {
+    for (own, address) in &table.locals {
         let address = Ipv4::from(*address);
-        for ifindex in [*ifindex, ANY_INTERFACE] {
-            maps.locals.insert(LocalKey { generation, ifindex, address }, 1, 0)?;
+        for ifindex in [*own, ANY_INTERFACE] {
+            maps.locals.insert(LocalKey { generation, ifindex, address }, own, 0)?;
         }
     }
     for (address, protocol, ports) in &table.externals {
