@@ -43,10 +43,7 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
         Err(Verdict::Fragment) if hook.fragment(&packet, Direction::Inbound)? => {
             return sent_on(hook, &packet);
         }
-        Err(_) => {
-            open::request()?.packet = packet;
-            return Err(without_session(hook));
-        }
+        Err(_) => return Err(without_session(hook)),
     };
     let live = belonging(hook, &packet, &key, now_ns)?;
     let route = hook.route(&packet, live.to.address, Role::Inside)?;
@@ -91,7 +88,6 @@ fn belonging<H: Hook>(
     request.own = false;
     request.egress = hook.arrived_by();
     request.now_ns = now_ns;
-    request.packet = *packet;
     match enter(hook) {
         Verdict::TranslatedIn => session::of(&open::request()?.claim),
         verdict => Err(verdict),
@@ -115,8 +111,7 @@ fn enter<H: Hook>(hook: &H) -> Verdict {
     if goes_on { Verdict::TranslatedIn } else { verdict }
 }
 
-/// What becomes of the packet of this CPU's [`Request`](open::Request), which is from outside and
-/// belongs to no session. If it is [`Verdict::NoMapping`], one may be looked for.
+/// What becomes of a packet from outside that belongs to no session. If it is [`Verdict::NoMapping`], one may be looked for.
 ///
 /// For an address of the gateway the stack decides, unless the port is translation's: the stack would
 /// answer that nobody is there, to somebody whose session has just ended, or who knocks at a client's
@@ -127,10 +122,11 @@ fn enter<H: Hook>(hook: &H) -> Verdict {
 /// Not inlined: what it needs is not on the stack of all other packets.
 #[inline(never)]
 fn without_session<H: Hook>(hook: &H) -> Verdict {
-    let Ok(request) = open::request() else {
-        return Verdict::NotConfigured;
+    // Read once more: what is kept of it is on the stack of all other packets, too.
+    let packet = &match parse::ipv4(hook) {
+        Ok(packet) => packet,
+        Err(verdict) => return verdict,
     };
-    let packet = &request.packet;
     match hook.forwarded(packet) {
         Ok(true) => {}
         Ok(false) if hook.unclaimed(packet) => return Verdict::NoMapping,

@@ -10,16 +10,16 @@ use core::ptr::read_volatile;
 use aya_ebpf::{bindings::BPF_NOEXIST, macros::map, maps::PerCpuArray};
 use nat_common::{
     addr::{Ipv4, Port},
-    flow::{Direction, FlowKey},
+    flow::FlowKey,
     hint::Hint,
     mapping::{self, Mapping, Owner, Shared, Users, Uses},
     session::{Session, deadline, live, seconds},
-    settings::Lifetime,
     verdict::Verdict,
 };
 
 use crate::{
     atomic, clock,
+    entry::Entry,
     maps::{INBOUND, MAPPINGS, OWNERS, PERMISSIONS},
     stage::{
         cooldown, hints,
@@ -42,13 +42,8 @@ pub struct Desk {
     /// For [`extend_mapping`].
     deadline_ns: u64,
 
-    /// For [`extend`]: the packet's key, what it becomes, and the session's.
-    packet: FlowKey,
-    to: (Ipv4, Port),
-    outbound: bool,
-    range: Port,
-    lifetime: u8,
-    now_ns: u64,
+    /// For [`extend_session`]: what the packet's key becomes.
+    other: FlowKey,
 
     mapping: Mapping,
     owner: Owner,
@@ -66,42 +61,33 @@ fn desk() -> Result<&'static mut Desk, Verdict> {
     DESK.get_ptr_mut(0).map(|desk| unsafe { &mut *desk }).ok_or(Verdict::NotConfigured)
 }
 
-/// A packet has moved the deadline of a session that shares a mapping: that stays open as long. What
-/// comes from outside does not do that before the client has answered it (RFC 4787 REQ-6).
+/// A packet has moved the deadline of a session that uses a mapping: that stays open as long. `key` is
+/// the packet's, and `own` its entry.
 ///
-/// `key` is the packet's and `to` what its local endpoint becomes.
-#[inline(always)]
-pub fn extend(
-    (uses, range): (u8, Port),
-    direction: Direction,
-    key: &FlowKey,
-    to: (Ipv4, Port),
-    lifetime: Lifetime,
-    now_ns: u64,
-) {
-    let outbound = matches!(direction, Direction::Outbound);
-    if !outbound && !matches!(lifetime, Lifetime::TcpEstablished) {
-        return;
-    }
-    if let Ok(desk) = desk() {
-        (desk.packet, desk.to, desk.outbound) = (*key, to, outbound);
-        (desk.uses, desk.range) = (uses, range);
-        (desk.lifetime, desk.now_ns) = (lifetime as u8, now_ns);
-        extend_session();
-    }
-}
-
-/// [`extend`]'s work. Exported as [`super::port::claim`]'s steps.
+/// Exported, as the functions below, so that the verifier judges it once. Null, as it must expect, is
+/// no session.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn extend_session() -> u32 {
-    let Ok(desk) = desk() else { return 0 };
-    let Desk { packet, to, outbound, uses, range, now_ns, .. } = *desk;
-    let timeout = session::timeout_ns(Lifetime::from_number(desk.lifetime));
-    let Ok(timeout_ns) = timeout else { return 0 };
-    let other = packet.translated(to.0, to.1);
-    let (out, inbound) = if outbound { (packet, other) } else { (other, packet) };
-    note(uses, range, &out, &inbound);
+pub extern "C" fn extend_session(
+    own: *mut Session,
+    outbound: u32,
+    key: *const FlowKey,
+    now_ns: u64,
+) -> u32 {
+    // SAFETY: null, or a reference of the caller's.
+    let key = unsafe { key.as_ref() };
+    let (Some(own), Some(key), Ok(desk)) = (Entry::at(own), key, desk()) else {
+        return 0;
+    };
+    let Ok(timeout_ns) = session::timeout_ns(own.lifetime()) else { return 0 };
+    let (uses, range) = own.uses();
+    let to = own.translation();
+    desk.other = key.translated(to.address, to.port);
+    if outbound != 0 {
+        note(uses, range, key, &desk.other);
+    } else {
+        note(uses, range, &desk.other, key);
+    }
     desk.deadline_ns = deadline(now_ns, timeout_ns);
     extend_mapping();
     0

@@ -17,7 +17,6 @@ use nat_common::{
     hint::Hint,
     limit::Client,
     mapping::{Filtering, Uses},
-    packet::Packet,
     pool::{self, PoolKey, Pooling},
     port::Candidates,
     ports::Ports,
@@ -67,9 +66,6 @@ pub struct Request {
     pub egress: u32,
     pub weight: Weight,
     pub now_ns: u64,
-
-    /// From outside only: the packet itself.
-    pub packet: Packet,
 
     /// The answer.
     pub to: Translation,

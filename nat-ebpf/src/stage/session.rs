@@ -138,16 +138,12 @@ pub fn touch(
             refresh(entry, now_ns);
         }
         if due || after as u8 != lifetime as u8 {
-            let shares = entry.uses();
-            if shares.0 != Uses::NOTHING {
-                mapping::extend(
-                    shares,
-                    direction,
-                    key,
-                    (live.to.address, live.to.port),
-                    after,
-                    now_ns,
-                );
+            // What comes from outside keeps a mapping open only if the client has answered it (RFC 4787
+            // REQ-6).
+            let outbound = matches!(direction, Direction::Outbound);
+            let opens = outbound || matches!(after, Lifetime::TcpEstablished);
+            if opens && entry.uses().0 != Uses::NOTHING {
+                mapping::extend_session(entry.pointer(), outbound.into(), key, now_ns);
             }
         }
     }
