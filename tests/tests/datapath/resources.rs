@@ -12,10 +12,15 @@ fn from_port(port: u16) -> Vec<u8> {
     frames::udp((CLIENT, port), (SERVER, 3478), b"x")
 }
 
+/// A rule with these ports, of which each serves many destinations.
+fn by_destination(ports: &str) -> String {
+    format!("{INTERNET}ports = \"{ports}\"\nmapping = \"address-and-port-dependent\"\n")
+}
+
 #[test]
 fn one_port_serves_one_client_of_a_server_and_every_server() {
     for hooks in BOTH {
-        let bench = Bench::new(&format!("{INTERNET}ports = \"4000-4000\"\n"));
+        let bench = Bench::new(&by_destination("4000-4000"));
         assert_eq!(bench.send(hooks.out, &from_port(1)).verdict, Verdict::TranslatedOut);
         assert_eq!(bench.send(hooks.out, &from_port(2)).verdict, Verdict::NoPort);
         let elsewhere = frames::udp((CLIENT, 2), (SERVER, 3479), b"x");
@@ -107,7 +112,7 @@ fn rfc6888_req11_a_full_table_refuses_and_ends_nobody() {
 #[test]
 fn the_data_path_takes_back_ports_of_ended_sessions() {
     for hooks in BOTH {
-        let mut bench = Bench::new(&format!("{INTERNET}ports = \"4000-4099\"\n"));
+        let mut bench = Bench::new(&by_destination("4000-4099"));
         let opens = |bench: &Bench, client: u8, port| {
             let client = Ipv4Addr::new(10, 77, 0, client);
             let frame = frames::udp((client, port), (SERVER, 3478), b"x");
