@@ -122,12 +122,13 @@ fn every_change_has_its_line() {
                 (
                     "action = \"route\"",
                     concat!(
-                        "action = \"snat\"\nexclude_ports = [8080]\nmapping = \"endpoint-independent\"\n",
+                        "action = \"snat\"\nports = \"1-9\"\nexclude_ports = [5]\n",
+                        "mapping = \"endpoint-independent\"\n",
                         "filtering = \"address-dependent\"\nspill = true\nmss = 1400",
                     ),
                 ),
             ],
-            "- rule \"vpn\"\n+ rule \"web\" at 1: from internal to 10.20.0.0/16: snat tcp udp icmp strong-host ports 1024-65535 exclude_ports 8080 mapping endpoint-independent filtering address-dependent spill mss 1400",
+            "- rule \"vpn\"\n+ rule \"web\" at 1: from internal to 10.20.0.0/16: snat tcp udp icmp strong-host ports 1-9 exclude_ports 5 mapping endpoint-independent filtering address-dependent spill mss 1400",
         ),
         (
             vec![(

@@ -11,6 +11,7 @@ use nat_tests::lab::{
 use crate::gateway::{Gateway, INTERNET, WITHOUT_OFFLOADS, at};
 
 const INDEPENDENT: &str = "Endpoint Independent";
+const ADDRESS_DEPENDENT: &str = "Address Dependent";
 const BOTH_DEPENDENT: &str = "Address and Port Dependent";
 
 fn lab() -> Lab {
@@ -70,7 +71,24 @@ struct Case {
     filtering: &'static str,
 }
 
-const CASES: [Case; 1] = [Case { rule: "", mapping: BOTH_DEPENDENT, filtering: BOTH_DEPENDENT }];
+const CASES: [Case; 4] = [
+    Case { rule: "", mapping: INDEPENDENT, filtering: BOTH_DEPENDENT },
+    Case {
+        rule: "mapping = \"address-and-port-dependent\"",
+        mapping: BOTH_DEPENDENT,
+        filtering: BOTH_DEPENDENT,
+    },
+    Case {
+        rule: "filtering = { udp = \"address-dependent\" }",
+        mapping: INDEPENDENT,
+        filtering: ADDRESS_DEPENDENT,
+    },
+    Case {
+        rule: "filtering = { udp = \"endpoint-independent\" }",
+        mapping: INDEPENDENT,
+        filtering: INDEPENDENT,
+    },
+];
 
 #[test]
 fn rfc5780_discovery_finds_what_the_rule_says() {

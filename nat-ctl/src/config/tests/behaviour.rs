@@ -353,7 +353,7 @@ fn rules_that_may_share_ports_map_alike() {
         ("protocols = [\"udp\"]", "protocols = [\"tcp\"]\nmapping = \"endpoint-independent\""),
         ("protocols = [\"tcp\"]", "protocols = [\"tcp\"]\nports = \"40000-50000\""),
         (
-            "source = { addresses = [\"203.0.113.1\"] }",
+            "",
             "source = { addresses = [\"203.0.113.2\"] }\nmapping = \"endpoint-independent\"",
         ),
     ] {
