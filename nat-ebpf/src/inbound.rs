@@ -111,7 +111,8 @@ fn enter<H: Hook>(hook: &H) -> Verdict {
     if goes_on { Verdict::TranslatedIn } else { verdict }
 }
 
-/// What becomes of a packet from outside that belongs to no session. If it is [`Verdict::NoMapping`], one may be looked for.
+/// What becomes of a packet from outside that belongs to no session. If it is
+/// [`Verdict::NoMapping`], one may be looked for.
 ///
 /// For an address of the gateway the stack decides, unless the port is translation's: the stack would
 /// answer that nobody is there, to somebody whose session has just ended, or who knocks at a client's

@@ -201,11 +201,7 @@ const SETTLE_TRIES: u32 = 2;
 /// Exported, so that the verifier judges it once. Null, as it must expect, is no session.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn tcp_segment(
-    own: *mut Session,
-    outbound: u32,
-    other_key: *const FlowKey,
-) -> u32 {
+pub extern "C" fn tcp_segment(own: *mut Session, outbound: u32, other_key: *const FlowKey) -> u32 {
     // SAFETY: null, or a reference of the caller's.
     let other_key = unsafe { other_key.as_ref() };
     match (Entry::at(own), other_key) {

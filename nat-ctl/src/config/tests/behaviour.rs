@@ -352,10 +352,7 @@ fn rules_that_may_share_ports_map_alike() {
         ("ports = \"1024-2047\"", "ports = \"2048-4095\"\nmapping = \"endpoint-independent\""),
         ("protocols = [\"udp\"]", "protocols = [\"tcp\"]\nmapping = \"endpoint-independent\""),
         ("protocols = [\"tcp\"]", "protocols = [\"tcp\"]\nports = \"40000-50000\""),
-        (
-            "",
-            "source = { addresses = [\"203.0.113.2\"] }\nmapping = \"endpoint-independent\"",
-        ),
+        ("", "source = { addresses = [\"203.0.113.2\"] }\nmapping = \"endpoint-independent\""),
     ] {
         accept(&with_second(first, second));
     }
