@@ -21,6 +21,7 @@ use nat_common::{
 
 use super::{classify, session::Holder};
 use crate::{
+    clock,
     entry::Entry,
     maps::{COOLDOWN_COUNTERS, COOLING, COOLING_ORDER},
 };
@@ -56,11 +57,35 @@ pub fn rest(
     }
     remember(notes);
     if settings.scope == Scope::Port as u8 {
-        let tuple = notes.rested.tuple;
-        notes.rested.tuple = tuple.toward_everybody();
-        remember(notes);
-        notes.rested.tuple = tuple;
+        rest_as_port(notes, settings, now_ns);
     }
+}
+
+/// Lets the port of a connection rest that is over but for late packets, if ports rest as such: its
+/// own tuple is still the session's. Whoever removes the session puts the time right.
+#[inline(always)]
+pub fn closing(tuple: &FlowKey, reason: Reason, now_ns: u64) {
+    let (Some(settings), Some(notes)) = (settings(), notes()) else { return };
+    if settings.scope == Scope::Port as u8 && settings.wait_ns(reason) != 0 {
+        notes.rested.tuple = *tuple;
+        notes.rested.closed_ns = now_ns;
+        notes.resting = Resting::new(now_ns, reason);
+        rest_as_port(notes, settings, now_ns);
+    }
+}
+
+/// Lets a port rest toward everybody, unless another session of it lets it rest for longer.
+#[inline(always)]
+fn rest_as_port(notes: &mut Notes, settings: &Cooldown, now_ns: u64) {
+    let tuple = notes.rested.tuple;
+    notes.rested.tuple = tuple.toward_everybody();
+    // SAFETY: as in `rests`.
+    let before = unsafe { COOLING.get(&notes.rested.tuple) };
+    let before_ns = before.map_or(0, |resting| resting.remaining_ns(settings, now_ns));
+    if notes.resting.remaining_ns(settings, now_ns) > before_ns {
+        remember(notes);
+    }
+    notes.rested.tuple = tuple;
 }
 
 /// When a closing connection had its last packet. Such a one is refreshed by every packet, so that
@@ -108,14 +133,13 @@ pub fn notes() -> Option<&'static mut Notes> {
 fn remember(notes: &mut Notes) {
     let tuple = &notes.rested.tuple;
     if COOLING.insert(tuple, &notes.resting, 0).is_err() {
-        // No room: the one that has rested longest goes.
-        release_oldest(&mut notes.oldest);
+        make_room(&mut notes.oldest, Room::Tuple);
         if COOLING.insert(tuple, &notes.resting, 0).is_err() {
             return count_early();
         }
     }
     if COOLING_ORDER.push(&notes.rested, 0).is_err() {
-        release_oldest(&mut notes.oldest);
+        make_room(&mut notes.oldest, Room::Place);
         let _ = COOLING_ORDER.push(&notes.rested, BPF_EXIST as u64);
     }
     if let Some(counters) = COOLDOWN_COUNTERS.get_ptr_mut(0) {
@@ -124,18 +148,47 @@ fn remember(notes: &mut Notes) {
     }
 }
 
-/// Elements of the queue that are looked at to find one that still rests.
-const RELEASE_TRIES: u32 = 4;
+/// Where there is none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// For another tuple.
+    Tuple,
+    /// In the queue, which also holds places of tuples that have been used again.
+    Place,
+}
 
+/// Elements of the queue that are looked at to make room.
+const ROOM_TRIES: u32 = 4;
+
+/// Makes room: best by what has rested long enough, or has been used again. Else the tuple goes that
+/// has rested longest.
+///
 /// Not inlined: the verifier would walk its turns from every place where it stood.
 #[inline(never)]
-fn release_oldest(oldest: &mut Rested) {
-    for _ in 0..RELEASE_TRIES {
+fn make_room(oldest: &mut Rested, room: Room) {
+    let Some(settings) = settings() else { return };
+    let now_ns = clock::now_ns();
+    for turn in 1..=ROOM_TRIES {
         if !pop(oldest) {
             return;
         }
-        if forget(oldest) {
-            return count_early();
+        // SAFETY: as in `rests`.
+        let resting = unsafe { COOLING.get(&oldest.tuple) };
+        match resting.filter(|resting| resting.closed_ns == oldest.closed_ns) {
+            None if room == Room::Place => return,
+            None => {}
+            Some(resting) if resting.over(settings, now_ns) => {
+                forget(oldest);
+                return;
+            }
+            Some(_) if room == Room::Place && turn < ROOM_TRIES => {
+                // Later than its turn, but not before its time.
+                let _ = COOLING_ORDER.push(&*oldest, 0);
+            }
+            Some(_) => {
+                forget(oldest);
+                return count_early();
+            }
         }
     }
 }

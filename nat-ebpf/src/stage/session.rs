@@ -254,7 +254,9 @@ fn closing(out: Entry, key: &FlowKey, now_ns: u64) {
     if matches!(out.lifetime(), Lifetime::TcpClosing) {
         let to = out.translation();
         let reason = Reason::of(Protocol::Tcp, out.state().connection());
-        hints::ended(&key.translated(to.address, to.port), now_ns, reason as u8, now_ns);
+        let tuple = key.translated(to.address, to.port);
+        hints::ended(&tuple, now_ns, reason as u8, now_ns);
+        cooldown::closing(&tuple, reason, now_ns);
     }
 }
 
