@@ -54,7 +54,7 @@ impl World {
 
     /// Puts another cooldown in force.
     fn rests(&mut self, cooldown: Cooldown) {
-        self.bench.cooldown = cooldown;
+        self.bench.cooldown = Some(cooldown);
         self.bench.apply(&self.rules);
     }
 
@@ -205,7 +205,7 @@ fn another_server_may_be_reached_by_a_resting_port_unless_the_port_rests_as_such
             let mut world = World::new(hooks, rules, cooldown);
             world.whole(5000);
             // Past `tcp_closing`: only the tuple is left.
-            world.bench.cooldown = Cooldown { scope, ..waits(1000, 1000, 0, 0) };
+            world.bench.cooldown = Some(Cooldown { scope, ..waits(1000, 1000, 0, 0) });
             world.bench.apply(&world.rules);
             world.wait_ns(242 * SECOND);
             world.bench.sweep();
