@@ -153,7 +153,8 @@ impl Model {
 
     /// From when on a tuple may be had, by what has it or has had it last; nothing if a session lives
     /// on it.
-    fn free_from(&self, outside: &Flow) -> Option<u64> {
+    #[must_use]
+    pub fn free_from(&self, outside: &Flow) -> Option<u64> {
         let cooldown = &self.table.as_ref()?.cooldown;
         let holder = self.sessions.claimant(outside).and_then(|flow| self.sessions.get(&flow));
         match holder {
