@@ -22,7 +22,6 @@ pub(super) struct Key {
 pub(super) const NOT_YET: &[Key] = &[
     key("[[rules]]", "mapping", |file| in_rules(file, |rule| &rule.mapping)),
     key("[[rules]]", "filtering", |file| in_rules(file, |rule| &rule.filtering)),
-    key("[[rules]]", "spill", |file| in_rules(file, |rule| &rule.spill)),
     key("[cooldown]", "pressure_reuse", |file| at(&file.cooldown.pressure_reuse)),
     key("", "[listen]", |file| at(&file.listen)),
     key("", "[log]", |file| at(&file.log)),
@@ -32,7 +31,7 @@ const fn key(section: &'static str, key: &'static str, used: fn(&File) -> Vec<Sp
     Key { section, key, used }
 }
 
-/// Whether this version acts on a key, such as `spill` of `[[rules]]`.
+/// Whether this version acts on a key, such as `mapping` of `[[rules]]`.
 pub fn is_available(section: &str, key: &str) -> bool {
     !NOT_YET.iter().any(|not_yet| not_yet.section == section && not_yet.key == key)
 }

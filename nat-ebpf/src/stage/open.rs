@@ -74,6 +74,8 @@ pub struct Request {
 
     /// The external address, and the ports to try on it.
     pub external: Ipv4,
+    /// A [`Pooling`].
+    pub pooling: u8,
     pub candidates: Candidates,
     pub ports: Ports,
     pub rule: u32,
@@ -145,6 +147,32 @@ pub extern "C" fn publish_session() -> u32 {
         Ok(()) => Verdict::TranslatedOut as u32,
         Err(verdict) => verdict as u32,
     }
+}
+
+/// Lets the session be on another address of its pool, because the one that it was to be on has no
+/// free port: the number of a verdict, [`Verdict::TranslatedOut`] if there is another one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn spill_session() -> u32 {
+    match request().and_then(spill) {
+        Ok(()) => Verdict::TranslatedOut as u32,
+        Err(verdict) => verdict as u32,
+    }
+}
+
+#[inline(always)]
+fn spill(request: &mut Request) -> Result<(), Verdict> {
+    let Matched { generation, position, .. } = request.matched;
+    if request.pooling != Pooling::Spilling as u8 {
+        return Err(Verdict::NoPort);
+    }
+    let key = PoolKey { generation, rule: position, ifindex: request.egress };
+    // SAFETY: pools of the generation in force are not removed.
+    let pool = unsafe { POOLS.get(key) }.ok_or(Verdict::NoPort)?;
+    request.external = pool::next(pool, request.source, request.external).ok_or(Verdict::NoPort)?;
+    // SAFETY: the helper has no precondition.
+    request.candidates = Candidates::new(&request.ports, unsafe { bpf_get_prandom_u32() });
+    Ok(())
 }
 
 /// Takes back that a session was to be, for the verdict of this number.
@@ -259,6 +287,7 @@ fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), V
     request.generation = matched.generation;
     request.rule = rule.id;
     request.ports = rule.ports;
+    request.pooling = rule.pooling;
     match client::admit_client(matched.generation) as u8 {
         TRANSLATABLE => Ok(()),
         verdict => Err(Verdict::from_number(verdict)),

@@ -6,7 +6,7 @@ use nat_common::{
     addr::Port,
     flow::Direction,
     hint::{self, Hint, TICK_NS},
-    limits::{CLAIM_ROUNDS_MAX, PORT_TRIES_MAX},
+    limits::{CLAIM_ROUNDS_MAX, PORT_TRIES_MAX, SPILL_ADDRESSES_MAX},
     session::Session,
     verdict::Verdict,
 };
@@ -43,12 +43,39 @@ pub enum Tried {
 /// The claim is the insertion itself, refused by the kernel if the tuple is there already, so two
 /// CPUs cannot both succeed. A destination that few ports are used toward gets a random one. Where
 /// that fails, the gateway begins to remember what is free toward it: see [`search`].
+#[inline(always)]
+pub fn claim(held: bool) -> Result<(), Verdict> {
+    match Verdict::from_number(claim_port(held.into()) as u8) {
+        Verdict::TranslatedOut => Ok(()),
+        verdict => Err(verdict),
+    }
+}
+
+/// Goes from one address to the next where the rule says so. Exported, as all of the steps, so that the
+/// verifier judges it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn claim_port(held: u32) -> u32 {
+    let mut held = held;
+    for _ in 0..SPILL_ADDRESSES_MAX {
+        let verdict = claim_here(held);
+        if verdict != Verdict::NoPort as u32
+            || open::spill_session() != Verdict::TranslatedOut as u32
+        {
+            return verdict;
+        }
+        held = 0;
+    }
+    claim_here(held)
+}
+
+/// Claims a port of the address that the request is for now: the number of a verdict.
 ///
 /// Here only the order of its steps: each is a function of its own, because there is no room on the
 /// stack for one below the other.
 #[inline(always)]
-pub fn claim(held: bool) -> Result<(), Verdict> {
-    let mut step = find_place(held.into());
+fn claim_here(held: u32) -> u32 {
+    let mut step = find_place(held);
     if step == BY_CHANCE {
         step = try_by_chance();
     }
@@ -64,11 +91,7 @@ pub fn claim(held: bool) -> Result<(), Verdict> {
         }
         step = search_port();
     }
-    match Verdict::from_number(step as u8) {
-        _ if step >= BY_CHANCE => Err(Verdict::Contended),
-        Verdict::TranslatedOut => Ok(()),
-        verdict => Err(verdict),
-    }
+    if step >= BY_CHANCE { Verdict::Contended as u32 } else { step }
 }
 
 /// What a step returns for the next one; else it is the number of a verdict,
@@ -84,8 +107,7 @@ fn code(result: Result<u32, Verdict>) -> u32 {
     }
 }
 
-/// Looks whether the destination is a busy one. Exported, as all of the steps, so that the verifier
-/// judges it once.
+/// Looks whether the destination is a busy one.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn find_place(held: u32) -> u32 {
