@@ -126,11 +126,17 @@ impl Generator {
 
     /// To the end of some tuple's rest, or next to it.
     fn until_free(&mut self, model: &Model) -> u64 {
-        let off = self.choice.of(&[0, 1, 2, 1 << 20, 1 << 22, 10_000_001]);
-        let Some((flow, external)) = self.some_known() else { return 0 };
-        let Some(free_ns) = model.free_from(&flow.with_local(external)) else { return 0 };
-        self.wanted = Some(flow);
-        (free_ns + off).saturating_sub(model.now_ns + 1)
+        let before = self.choice.of(&[0, 1, 1, 1 << 22, SECOND / 2, 5 * SECOND]);
+        let after = self.choice.of(&[0, 0, 1, 1 << 20, 1 << 22, 10_000_001]);
+        for _ in 0..20 {
+            let Some((flow, external)) = self.some_known() else { return 0 };
+            let free_ns = model.free_from(&flow.with_local(external)).unwrap_or(0);
+            if free_ns > model.now_ns {
+                self.wanted = Some(flow);
+                return (free_ns + after).saturating_sub(model.now_ns + before);
+            }
+        }
+        0
     }
 
     fn some_flows(&mut self, model: &Model) -> Vec<Flow> {
