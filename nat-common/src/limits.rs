@@ -15,6 +15,10 @@ pub const PREFIXES_MAX: u32 = 65_536;
 /// for the first packet of a flow.
 pub const POOL_ADDRESSES_MAX: u32 = 64;
 
+/// Other addresses of its pool on which a port is looked for where a client's own is full and the rule
+/// says `spill`. Each costs a search.
+pub const SPILL_ADDRESSES_MAX: u32 = 3;
+
 /// Pools: one for each rule and outside interface, both generations together.
 pub const POOLS_MAX: u32 = 4096;
 

@@ -34,6 +34,8 @@ pub enum Pooling {
     Paired = 0,
     /// Any address, anew for each session.
     Random = 1,
+    /// As paired, and [another](next) where the client's own has no free port (RFC 7857 section 4).
+    Spilling = 2,
 }
 
 impl Pooling {
@@ -43,6 +45,7 @@ impl Pooling {
     pub const fn from_number(number: u8) -> Self {
         match number {
             1 => Self::Random,
+            2 => Self::Spilling,
             _ => Self::Paired,
         }
     }
@@ -88,6 +91,27 @@ pub fn choose(pool: &Pool, pooling: Pooling, client: Ipv4, random: u32) -> Optio
     Some(best.0)
 }
 
+/// The address of a pool that `client` likes best of those that it likes less than `address`. So the
+/// addresses come one after another, each client's in an order of its own.
+#[inline(always)]
+#[must_use]
+pub fn next(pool: &Pool, client: Ipv4, address: Ipv4) -> Option<Ipv4> {
+    let bound = rendezvous_weight(client, address);
+    let count = pool.count.min(POOL_ADDRESSES_MAX);
+    // How far below the bound, and whose; all ones for none.
+    let mut best = u64::MAX;
+    for (index, &address) in pool.addresses.iter().enumerate() {
+        if core::hint::black_box(index as u32) >= count {
+            break;
+        }
+        // Of the same weight: beyond all others, so it is passed over.
+        let distance = bound.wrapping_sub(rendezvous_weight(client, address)).wrapping_sub(1);
+        best = best.min((distance as u64) << 32 | address.to_be32() as u64);
+    }
+    let distance = (best >> 32) as u32;
+    (distance < bound).then_some(Ipv4::from_be32(best as u32))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +152,28 @@ mod tests {
             let after = choose(&pool(&[1, 2, 4]), Pooling::Paired, client, 0);
             assert!(before == after || before == Some(Ipv4::new([203, 0, 113, 3])));
         }
+    }
+
+    #[test]
+    fn rfc7857_4_a_client_spills_to_every_other_address_once_in_its_own_order() {
+        let (whole, mut seconds) = (pool(&[1, 2, 3, 4]), std::collections::HashSet::new());
+        for client in clients() {
+            let own = choose(&whole, Pooling::Spilling, client, 7).unwrap();
+            assert_eq!(Some(own), choose(&whole, Pooling::Paired, client, 0));
+            let order: Vec<_> =
+                std::iter::successors(Some(own), |address| next(&whole, client, *address))
+                    .collect();
+            let different: std::collections::HashSet<_> = order.iter().collect();
+            assert_eq!((order.len(), different.len()), (4, 4), "{client:?}");
+            // The second one is what would be the client's own without the first.
+            let others: Vec<u8> = (1..=4).filter(|octet| *octet != own.octets()[3]).collect();
+            assert_eq!(choose(&pool(&others), Pooling::Paired, client, 0), Some(order[1]));
+            seconds.insert((own, order[1]));
+        }
+        // The clients of one address do not all come to the same other one.
+        assert_eq!(seconds.len(), 4 * 3);
+        assert_eq!(next(&pool(&[1]), Ipv4::UNSPECIFIED, Ipv4::new([203, 0, 113, 1])), None);
+        assert_eq!(next(&pool(&[]), Ipv4::UNSPECIFIED, Ipv4::new([203, 0, 113, 1])), None);
     }
 
     #[test]

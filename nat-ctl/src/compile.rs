@@ -174,6 +174,7 @@ fn compile_rule(
         }
         config::Source::Addresses { addresses, pooling } => {
             let pooling = match pooling {
+                config::Pooling::Paired if snat.spill => Pooling::Spilling,
                 config::Pooling::Paired => Pooling::Paired,
                 config::Pooling::Random => Pooling::Random,
             };

@@ -11,7 +11,7 @@ use crate::{
     entry::Translation,
     hook::Hook,
     stage::{
-        client, mss,
+        mss,
         open::{self, Before, TRANSLATABLE},
         parse, port,
         session::{self, Found},
@@ -105,46 +105,52 @@ fn by_rule<H: Hook>(
         }
         Err(verdict) => request.untranslatable = *verdict as u8,
     }
-    let verdict = Verdict::from_number(open::open_session() as u8);
-    let opens = matches!(verdict, Verdict::TranslatedOut);
-    if before == Before::Ended && (opens || matches!(verdict, Verdict::TcpWithoutSyn)) {
+    let mut number = open::open_session();
+    // Here, because there is no room on the stack for it below the judgement.
+    if before == Before::Ended && open::request()?.instead {
         open::end_before();
     }
-    if !opens {
-        return Err(verdict);
+    if number == TRANSLATED {
+        number = admitted(hook);
+        if number == TRANSLATED {
+            return Ok(open::request()?.to);
+        }
+        open::refuse_session(number);
     }
-    admitted(hook).inspect_err(|verdict| {
-        open::refuse_session(*verdict as u32);
-    })
+    Err(Verdict::from_number(number as u8))
 }
 
-/// A session of a client that may have one more.
+/// The number of the verdict of a packet that has a session.
+const TRANSLATED: u32 = Verdict::TranslatedOut as u32;
+
+/// Makes the session of a client that may have one more: the number of a verdict.
 #[inline(always)]
-fn admitted<H: Hook>(hook: &H) -> Result<Translation, Verdict> {
-    match client::admit_client(open::request()?.generation) as u8 {
-        TRANSLATABLE => {}
-        number => return Err(Verdict::from_number(number)),
+fn admitted<H: Hook>(hook: &H) -> u32 {
+    let number = open::admit_session();
+    if number != u32::from(TRANSLATABLE) {
+        return number;
     }
-    let with_port = with_port(hook);
-    if with_port.is_err() {
-        client::dismiss(open::request()?);
+    let number = with_port(hook);
+    if number != TRANSLATED {
+        open::dismiss_session();
     }
-    with_port
+    number
 }
 
-/// A session on an external endpoint that no socket of this machine has. Leaves nothing behind on
-/// failure.
+/// Makes the session on an external endpoint that no socket of this machine has: the number of a
+/// verdict. Leaves nothing behind on failure.
 #[inline(always)]
-fn with_port<H: Hook>(hook: &H) -> Result<Translation, Verdict> {
-    for held in [false, true] {
-        port::claim(held)?;
-        if !socket::has(hook.context(), &open::request()?.claim) {
-            return match Verdict::from_number(open::publish_session() as u8) {
-                Verdict::TranslatedOut => Ok(open::request()?.to),
-                verdict => Err(verdict),
-            };
+fn with_port<H: Hook>(hook: &H) -> u32 {
+    for held in [0, 1] {
+        let number = port::claim_port(held);
+        if number != TRANSLATED {
+            return number;
+        }
+        let Ok(request) = open::request() else { break };
+        if !socket::has(hook.context(), &request.claim) {
+            return open::publish_session();
         }
     }
-    port::give_back(open::request()?);
-    Err(Verdict::Contended)
+    port::give_back_port();
+    Verdict::Contended as u32
 }

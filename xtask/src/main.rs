@@ -9,6 +9,7 @@ mod packages;
 mod setup;
 mod test;
 mod toolchain;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,11 @@ enum Task {
     Lint,
     /// Run the benchmarks
     Bench,
+    /// Run a test at full length
+    Torture {
+        #[command(subcommand)]
+        which: torture::Torture,
+    },
 }
 
 fn main() -> ExitCode {
@@ -77,5 +83,6 @@ fn run(Cli { no_install, task }: Cli) -> Result<()> {
         }
         Task::Lint => lint::lint(no_install),
         Task::Bench => bench::bench(),
+        Task::Torture { which } => torture::torture(&which),
     }
 }

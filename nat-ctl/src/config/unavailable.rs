@@ -20,7 +20,6 @@ pub(super) struct Key {
 /// The switch between what is read and what is acted on: every key here is read and checked, too.
 /// Without its line it is available; docs/config.md is then to say so.
 pub(super) const NOT_YET: &[Key] = &[
-    key("[[rules]]", "spill", |file| in_rules(file, |rule| &rule.spill)),
     key("[cooldown]", "pressure_reuse", |file| at(&file.cooldown.pressure_reuse)),
     key("", "[listen]", |file| at(&file.listen)),
     key("", "[log]", |file| at(&file.log)),
@@ -30,7 +29,7 @@ const fn key(section: &'static str, key: &'static str, used: fn(&File) -> Vec<Sp
     Key { section, key, used }
 }
 
-/// Whether this version acts on a key, such as `spill` of `[[rules]]`.
+/// Whether this version acts on a key, such as `mapping` of `[[rules]]`.
 pub fn is_available(section: &str, key: &str) -> bool {
     !NOT_YET.iter().any(|not_yet| not_yet.section == section && not_yet.key == key)
 }

@@ -7,6 +7,7 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use nat_common::{
     flow::Protocol,
+    limits::SPILL_ADDRESSES_MAX,
     mapping::{Filtering, Uses},
     rule::Action,
     session::{Birth, Session, pack},
@@ -50,7 +51,7 @@ pub fn admit() -> Option<Verdict> {
 }
 
 /// Whose the endpoint is, and what the rule for the answer says: [`GOES_ON`], the number of a verdict,
-/// or [`NOBODYS`]. Exported as [`super::port::claim`]'s steps are, and for the same reasons.
+/// or [`NOBODYS`]. Exported as [`super::port::claim_port`]'s steps are, and for the same reasons.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn judge_entry() -> u32 {
@@ -69,6 +70,13 @@ pub extern "C" fn enter_mapping() -> u32 {
     let Ok(request) = request() else {
         return Verdict::NotConfigured as u32;
     };
+    for _ in 0..SPILL_ADDRESSES_MAX {
+        if request.external == request.claim.local
+            || open::spill_session() != Verdict::TranslatedOut as u32
+        {
+            break;
+        }
+    }
     if request.external != request.claim.local {
         return Verdict::Filtered as u32;
     }
@@ -116,6 +124,7 @@ fn judged() -> Result<bool, Verdict> {
         Err(_) => return Err(Verdict::Filtered),
     };
     request.matched = matched;
+    request.pooling = matched.rule()?.pooling;
     let protocol = Protocol::from_number(claim.protocol).ok_or(Verdict::Filtered)?;
     let rule = matched.rule()?;
     let behaviour = rule.behaviour;

@@ -23,6 +23,7 @@ use nat_common::{
 
 use super::{classify, session::Holder};
 use crate::{
+    clock,
     entry::Entry,
     maps::{COOLDOWN_COUNTERS, COOLING, COOLING_ORDER},
 };
@@ -58,28 +59,39 @@ pub fn rest(
     }
     remember(notes);
     let mapped = outbound.uses().0 != Uses::NOTHING;
+    if mapped {
+        (notes.resting.owner, notes.resting.owner_port) = (notes.key.local, notes.key.local_port);
+    }
     if mapped || settings.scope == Scope::Port as u8 {
-        let tuple = notes.rested.tuple;
-        notes.rested.tuple = tuple.toward_everybody();
-        if mapped {
-            (notes.resting.owner, notes.resting.owner_port) =
-                (notes.key.local, notes.key.local_port);
-        }
-        if !rests_longer(notes, settings, now_ns) {
-            remember(notes);
-        }
-        notes.rested.tuple = tuple;
+        rest_as_port(notes, settings, now_ns);
     }
 }
 
-/// Whether the tuple rests already, and longer: another session of a mapping has ended before.
+/// Lets the port of a connection rest that is over but for late packets, if ports rest as such: its
+/// own tuple is still the session's. Whoever removes the session puts the time right.
 #[inline(always)]
-fn rests_longer(notes: &Notes, settings: &Cooldown, now_ns: u64) -> bool {
+pub fn closing(tuple: &FlowKey, reason: Reason, now_ns: u64) {
+    let (Some(settings), Some(notes)) = (settings(), notes()) else { return };
+    if settings.scope == Scope::Port as u8 && settings.wait_ns(reason) != 0 {
+        notes.rested.tuple = *tuple;
+        notes.rested.closed_ns = now_ns;
+        notes.resting = Resting::new(now_ns, reason);
+        rest_as_port(notes, settings, now_ns);
+    }
+}
+
+/// Lets a port rest toward everybody, unless another session of it lets it rest for longer.
+#[inline(always)]
+fn rest_as_port(notes: &mut Notes, settings: &Cooldown, now_ns: u64) {
+    let tuple = notes.rested.tuple;
+    notes.rested.tuple = tuple.toward_everybody();
     // SAFETY: as in `rests`.
-    let there = unsafe { COOLING.get(&notes.rested.tuple) };
-    there.is_some_and(|there| {
-        there.remaining_ns(settings, now_ns) > notes.resting.remaining_ns(settings, now_ns)
-    })
+    let before = unsafe { COOLING.get(&notes.rested.tuple) };
+    let before_ns = before.map_or(0, |resting| resting.remaining_ns(settings, now_ns));
+    if notes.resting.remaining_ns(settings, now_ns) > before_ns {
+        remember(notes);
+    }
+    notes.rested.tuple = tuple;
 }
 
 /// When a closing connection had its last packet. Such a one is refreshed by every packet, so that
@@ -131,14 +143,13 @@ pub fn notes() -> Option<&'static mut Notes> {
 fn remember(notes: &mut Notes) {
     let tuple = &notes.rested.tuple;
     if COOLING.insert(tuple, &notes.resting, 0).is_err() {
-        // No room: the one that has rested longest goes.
-        release_oldest(&mut notes.oldest);
+        make_room(&mut notes.oldest, Room::Tuple);
         if COOLING.insert(tuple, &notes.resting, 0).is_err() {
             return count_early();
         }
     }
     if COOLING_ORDER.push(&notes.rested, 0).is_err() {
-        release_oldest(&mut notes.oldest);
+        make_room(&mut notes.oldest, Room::Place);
         let _ = COOLING_ORDER.push(&notes.rested, BPF_EXIST as u64);
     }
     if let Some(counters) = COOLDOWN_COUNTERS.get_ptr_mut(0) {
@@ -147,18 +158,47 @@ fn remember(notes: &mut Notes) {
     }
 }
 
-/// Elements of the queue that are looked at to find one that still rests.
-const RELEASE_TRIES: u32 = 4;
+/// Where there is none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// For another tuple.
+    Tuple,
+    /// In the queue, which also holds places of tuples that have been used again.
+    Place,
+}
 
+/// Elements of the queue that are looked at to make room.
+const ROOM_TRIES: u32 = 4;
+
+/// Makes room: best by what has rested long enough, or has been used again. Else the tuple goes that
+/// has rested longest.
+///
 /// Not inlined: the verifier would walk its turns from every place where it stood.
 #[inline(never)]
-fn release_oldest(oldest: &mut Rested) {
-    for _ in 0..RELEASE_TRIES {
+fn make_room(oldest: &mut Rested, room: Room) {
+    let Some(settings) = settings() else { return };
+    let now_ns = clock::now_ns();
+    for turn in 1..=ROOM_TRIES {
         if !pop(oldest) {
             return;
         }
-        if forget(oldest) {
-            return count_early();
+        // SAFETY: as in `rests`.
+        let resting = unsafe { COOLING.get(&oldest.tuple) };
+        match resting.filter(|resting| resting.closed_ns == oldest.closed_ns) {
+            None if room == Room::Place => return,
+            None => {}
+            Some(resting) if resting.over(settings, now_ns) => {
+                forget(oldest);
+                return;
+            }
+            Some(_) if room == Room::Place && turn < ROOM_TRIES => {
+                // Later than its turn, but not before its time.
+                let _ = COOLING_ORDER.push(&*oldest, 0);
+            }
+            Some(_) => {
+                forget(oldest);
+                return count_early();
+            }
         }
     }
 }

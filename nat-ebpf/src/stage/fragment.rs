@@ -90,7 +90,7 @@ pub extern "C" fn check_fragment(skb: *mut __sk_buff, inbound: u32) -> u32 {
 /// number of its verdict.
 ///
 /// This and the others are functions of their own, with memory in a map: they cost other packets
-/// nothing. Exported as [`super::port::claim`]'s steps.
+/// nothing. Exported as [`super::port::claim_port`]'s steps.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn translate_fragment(skb: *mut __sk_buff, inbound: u32) -> u32 {

@@ -238,8 +238,8 @@ pub extern "C" fn join_mapping() -> u32 {
     let (Ok(request), Ok(desk)) = (request(), desk()) else {
         return Verdict::NotConfigured as u32;
     };
-    desk.key = mapping::key(&request.key, request.external, request.birth.range);
-    desk.uses = Uses::MAPPING;
+    let (key, external, range) = (&request.key, request.external, request.birth.range);
+    (desk.key, desk.uses) = (mapping::key(key, external, range), Uses::MAPPING);
     match join() {
         Ok(None) => NONE,
         Ok(Some(port)) => code(share(port)),
@@ -281,18 +281,19 @@ fn insert(request: &Request) -> i32 {
 
 /// Ends the claim of a request whose mapping was there: `step` is what [`join_mapping`] has returned.
 #[inline(always)]
-pub fn joined(step: u32) -> Result<(), Verdict> {
-    let step = if step == Verdict::TranslatedOut as u32 { open_mapping() } else { step };
-    match Verdict::from_number(step as u8) {
-        _ if step >= NONE => Err(Verdict::Contended),
-        Verdict::TranslatedOut => Ok(()),
-        verdict => Err(verdict),
+pub fn joined(step: u32) -> u32 {
+    if step == Verdict::TranslatedOut as u32 {
+        open_mapping()
+    } else if step >= NONE {
+        Verdict::Contended as u32
+    } else {
+        step
     }
 }
 
 /// Ends that of a request whose endpoint has been claimed just now.
 #[inline(always)]
-pub fn made() -> Result<(), Verdict> {
+pub fn made() -> u32 {
     joined(match make_mapping() {
         THERE => join_mapping(),
         step => step,
@@ -346,6 +347,7 @@ pub extern "C" fn try_endpoint(port: u32) -> u32 {
 fn tried(request: &mut Request, desk: &mut Desk) -> Tried {
     let now_ns = request.now_ns;
     let inside = (request.key.local, request.key.local_port);
+    desk.key = mapping::key(&request.key, request.external, request.birth.range);
     desk.owner = Owner::new(&desk.claim, inside, request.birth.range);
     match OWNERS.insert(&desk.claim, &desk.owner, BPF_NOEXIST as u64) {
         Ok(()) => {}

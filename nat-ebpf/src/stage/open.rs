@@ -53,6 +53,8 @@ pub struct Request {
     pub flags: tcp::Flags,
     /// The session of this flow that is still in the maps.
     pub before: Before,
+    /// Whether that is to be removed if its time is up: the packet is for a new one.
+    pub instead: bool,
     /// Whether the hook is early: see [`crate::hook::Hook::EARLY`].
     pub early: bool,
     /// Whether this machine itself sends the packet.
@@ -75,6 +77,8 @@ pub struct Request {
 
     /// The external address, and the ports to try on it.
     pub external: Ipv4,
+    /// A [`Pooling`].
+    pub pooling: u8,
     pub candidates: Candidates,
     pub ports: Ports,
     pub rule: u32,
@@ -130,7 +134,7 @@ pub fn request() -> Result<&'static mut Request, Verdict> {
 
 /// Answers this CPU's [`Request`]: the number of the packet's verdict. With
 /// [`Verdict::TranslatedOut`] there is to be a session, for which everything is prepared but an
-/// external endpoint: that is for [`end_before`], [`client::admit_client`], [`port::claim`], and then
+/// external endpoint: that is for [`end_before`], [`admit_session`], [`port::claim_port`], and then
 /// [`publish_session`]. One after the other, because there is no room on the stack for all at once.
 ///
 /// Under a name that the object exports: the verifier judges such a function by itself, once, and not
@@ -164,6 +168,23 @@ pub extern "C" fn end_before() -> u32 {
     0
 }
 
+/// Counts a session more of the packet's client: [`TRANSLATABLE`], or the number of a verdict.
+#[inline(always)]
+pub fn admit_session() -> u32 {
+    request()
+        .map_or(Verdict::NotConfigured as u32, |request| client::admit_client(request.generation))
+}
+
+/// Takes back what [`admit_session`] has counted.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn dismiss_session() -> u32 {
+    if let Ok(request) = request() {
+        client::dismiss(request);
+    }
+    0
+}
+
 /// Publishes the session of what has been claimed: the number of the packet's verdict,
 /// [`Verdict::TranslatedOut`] for a session in [`Request::to`].
 #[unsafe(no_mangle)]
@@ -173,6 +194,32 @@ pub extern "C" fn publish_session() -> u32 {
         Ok(()) => Verdict::TranslatedOut as u32,
         Err(verdict) => verdict as u32,
     }
+}
+
+/// Lets the session be on another address of its pool, because the one that it was to be on has no
+/// free port: the number of a verdict, [`Verdict::TranslatedOut`] if there is another one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn spill_session() -> u32 {
+    match request().and_then(spill) {
+        Ok(()) => Verdict::TranslatedOut as u32,
+        Err(verdict) => verdict as u32,
+    }
+}
+
+#[inline(always)]
+fn spill(request: &mut Request) -> Result<(), Verdict> {
+    let Matched { generation, position, .. } = request.matched;
+    if request.pooling != Pooling::Spilling as u8 {
+        return Err(Verdict::NoPort);
+    }
+    let key = PoolKey { generation, rule: position, ifindex: request.egress };
+    // SAFETY: pools of the generation in force are not removed.
+    let pool = unsafe { POOLS.get(key) }.ok_or(Verdict::NoPort)?;
+    request.external = pool::next(pool, request.source, request.external).ok_or(Verdict::NoPort)?;
+    // SAFETY: the helper has no precondition.
+    request.candidates = Candidates::new(&request.ports, unsafe { bpf_get_prandom_u32() });
+    Ok(())
 }
 
 /// Counts that no session came to be, for the verdict of this number.
@@ -205,6 +252,7 @@ fn log(verdict: Verdict) {
 
 #[inline(always)]
 fn answer() -> Result<(), Verdict> {
+    request()?.instead = false;
     let Request { source, destination, protocol, .. } = *request()?;
     match classify::rule(source, destination, protocol) {
         Ok(matched) => request()?.matched = matched,
@@ -263,6 +311,7 @@ fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), V
     if request.untranslatable != TRANSLATABLE {
         return Err(Verdict::from_number(request.untranslatable));
     }
+    request.instead = true;
     let protocol = Protocol::from_number(request.protocol).ok_or(Verdict::ProtocolNotCovered)?;
     if matches!(protocol, Protocol::Tcp) && !request.flags.opens() {
         return Err(Verdict::TcpWithoutSyn);
@@ -286,6 +335,7 @@ fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), V
     request.generation = matched.generation;
     request.rule = rule.id;
     request.ports = rule.ports;
+    request.pooling = rule.pooling;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use nat_common::{
     addr::Port,
     flow::Direction,
     hint::{self, Hint, TICK_NS},
-    limits::{CLAIM_ROUNDS_MAX, PORT_TRIES_MAX},
+    limits::{CLAIM_ROUNDS_MAX, PORT_TRIES_MAX, SPILL_ADDRESSES_MAX},
     session::{Birth, Session},
     verdict::Verdict,
 };
@@ -37,27 +37,71 @@ pub enum Tried {
     Rests,
 }
 
-/// Claims an external endpoint for this CPU's [`Request`]: afterwards its inbound key is in
-/// [`Request::claim`]. `held` says that a socket of this machine has the one that is there already.
+/// Claims an external endpoint for this CPU's [`Request`], of which the inbound key is then in
+/// [`Request::claim`]: the number of a verdict, [`Verdict::TranslatedOut`] if there is one. `held`
+/// says that a socket of this machine has the one that is there already.
 ///
 /// The claim is the insertion itself, refused by the kernel if the tuple is there already, so two
 /// CPUs cannot both succeed. A destination that few ports are used toward gets a random one. Where
 /// that fails, the gateway begins to remember what is free toward it: see [`search`].
 ///
-/// Here only the order of its steps: each is a function of its own, because there is no room on the
-/// stack for one below the other.
-#[inline(always)]
-pub fn claim(held: bool) -> Result<(), Verdict> {
-    let mut step = find_place(held.into());
-    let mapped = is_mapped();
-    if mapped {
+/// Goes from one address to the next where the rule says so. Exported, as all of the steps, so that the
+/// verifier judges it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn claim_port(held: u32) -> u32 {
+    let mut held = held;
+    if is_mapped() {
+        if held != 0 {
+            find_place(held);
+            held = 0;
+        }
         // Its tuple is the same one again.
         open::end_before();
-        match mapping::join_mapping() {
+        match join_anywhere() {
             mapping::NONE => {}
             joined => return mapping::joined(joined),
         }
     }
+    for _ in 0..SPILL_ADDRESSES_MAX {
+        let verdict = claim_here(held);
+        if verdict != Verdict::NoPort as u32
+            || open::spill_session() != Verdict::TranslatedOut as u32
+        {
+            return verdict;
+        }
+        held = 0;
+    }
+    claim_here(held)
+}
+
+/// Joins the request's mapping, which may be on another address of the pool.
+#[inline(always)]
+fn join_anywhere() -> u32 {
+    let Ok(Request { external, .. }) = request() else { return mapping::NONE };
+    let first = *external;
+    let mut step = mapping::join_mapping();
+    for _ in 0..SPILL_ADDRESSES_MAX {
+        if step != mapping::NONE || open::spill_session() != Verdict::TranslatedOut as u32 {
+            break;
+        }
+        step = mapping::join_mapping();
+    }
+    if step == mapping::NONE
+        && let Ok(request) = request()
+    {
+        request.external = first;
+    }
+    step
+}
+
+/// Claims a port of the address that the request is for now: the number of a verdict.
+///
+/// Here only the order of its steps: each is a function of its own, because there is no room on the
+/// stack for one below the other.
+#[inline(always)]
+fn claim_here(held: u32) -> u32 {
+    let mut step = find_place(held);
     if step == BY_CHANCE {
         step = try_by_chance();
     }
@@ -73,21 +117,19 @@ pub fn claim(held: bool) -> Result<(), Verdict> {
         }
         step = search_port();
     }
-    if mapped && step == Verdict::NoPort as u32 {
-        // One that rests may be this inside endpoint's own, which the search does not know.
-        step = match try_by_chance() {
-            MAKE_PLACE => step,
-            tried => tried,
-        };
+    if is_mapped() {
+        if step == Verdict::NoPort as u32 {
+            // One that rests may be this inside endpoint's own, which the search does not know.
+            step = match try_by_chance() {
+                MAKE_PLACE => step,
+                tried => tried,
+            };
+        }
+        if step == Verdict::TranslatedOut as u32 {
+            return mapping::made();
+        }
     }
-    if mapped && step == Verdict::TranslatedOut as u32 {
-        return mapping::made();
-    }
-    match Verdict::from_number(step as u8) {
-        _ if step >= BY_CHANCE => Err(Verdict::Contended),
-        Verdict::TranslatedOut => Ok(()),
-        verdict => Err(verdict),
-    }
+    if step >= BY_CHANCE { Verdict::Contended as u32 } else { step }
 }
 
 /// What a step returns for the next one; else it is the number of a verdict,
@@ -103,8 +145,7 @@ fn code(result: Result<u32, Verdict>) -> u32 {
     }
 }
 
-/// Looks whether the destination is a busy one. Exported, as all of the steps, so that the verifier
-/// judges it once.
+/// Looks whether the destination is a busy one.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn find_place(held: u32) -> u32 {
@@ -304,4 +345,14 @@ pub fn give_back(request: &Request) {
     } else {
         hints::forget(&request.claim);
     }
+}
+
+/// [`give_back`] of this CPU's request, exported as the steps are.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn give_back_port() -> u32 {
+    if let Ok(request) = request() {
+        give_back(request);
+    }
+    0
 }

@@ -290,7 +290,12 @@ fn closing(out: Entry, key: &FlowKey, now_ns: u64) {
     if matches!(out.lifetime(), Lifetime::TcpClosing) {
         let to = out.translation();
         let reason = Reason::of(Protocol::Tcp, out.state().connection());
-        hints::ended(&key.translated(to.address, to.port), now_ns, reason as u8, now_ns);
+        let tuple = key.translated(to.address, to.port);
+        hints::ended(&tuple, now_ns, reason as u8, now_ns);
+        // A mapping's port is its own, as long as it has a session.
+        if out.uses().0 == Uses::NOTHING {
+            cooldown::closing(&tuple, reason, now_ns);
+        }
     }
 }
 
@@ -423,7 +428,7 @@ fn removed(key: &FlowKey, ordered: bool, now_ns: u64) -> bool {
     remove_session() != 0
 }
 
-/// [`end`]'s and [`kill`]'s work. Exported as [`super::port::claim`]'s steps: it stands in loops, and
+/// [`end`]'s and [`kill`]'s work. Exported as [`super::port::claim_port`]'s steps: it stands in loops, and
 /// behind many ways.
 #[unsafe(no_mangle)]
 #[inline(never)]

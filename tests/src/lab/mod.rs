@@ -14,6 +14,8 @@
 //! | `sniffer` | what really went over a link |
 //! | `leaks`, `checksums` | what the sniffer's frames must not and must show |
 //! | `tuples` | which connections they show, and how soon a tuple was used again |
+//! | `turnover` | whether ports came again too soon, or were refused although free |
+//! | `wire` | one end of a link in the hands of a test |
 //! | `stun` | how a NAT behaves (RFC 5780), by coturn |
 //! | `traffic` | TCP, UDP, ping, raw frames |
 //! | `process`, `wait`, `worker`, `pcap`, `packet_socket` | what those are made of |
@@ -33,7 +35,9 @@ pub mod stun;
 pub mod topology;
 pub mod traffic;
 pub mod tuples;
+pub mod turnover;
 pub mod wait;
+pub mod wire;
 pub mod worker;
 
 pub use bpffs::BpfFs;
@@ -43,3 +47,4 @@ pub use offloads::Offloads;
 pub use sniffer::{Capture, Direction, Frame, Sniffer};
 pub use topology::Lab;
 pub use tuples::Tuples;
+pub use wire::Wire;

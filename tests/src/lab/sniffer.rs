@@ -26,7 +26,7 @@ use super::{
 /// Much more than a test sends; memory is taken only for what waits there.
 const RECEIVE_BUFFER_BYTES: c_int = 512 << 20;
 /// A GSO frame and its headers.
-const FRAME_BYTES_MAX: usize = 256 << 10;
+pub(super) const FRAME_BYTES_MAX: usize = 256 << 10;
 /// Idle time between two looks at the stop signal, which poll() reports anyway.
 const POLL_LIMIT: Duration = Duration::from_secs(1);
 
@@ -107,13 +107,7 @@ impl Sniffer {
     #[must_use]
     pub fn start(namespace: &NetNs, device: &str) -> Self {
         let socket = packet_socket::open(namespace);
-        for (level, name, value) in [
-            (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES),
-            (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1),
-            (libc::SOL_PACKET, libc::PACKET_AUXDATA, 1),
-        ] {
-            packet_socket::set_option(socket.as_fd(), level, name, value);
-        }
+        prepare(&socket);
         // Only now, so that the very first frame has a timestamp and a tag.
         packet_socket::bind(namespace, &socket, device, Receive::All);
         let seen = Arc::new(Seen::default());
@@ -165,6 +159,17 @@ impl Sniffer {
     }
 }
 
+/// Asks for room, and for what [`receive`] needs beside each frame.
+pub(super) fn prepare(socket: &OwnedFd) {
+    for (level, name, value) in [
+        (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES),
+        (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1),
+        (libc::SOL_PACKET, libc::PACKET_AUXDATA, 1),
+    ] {
+        packet_socket::set_option(socket.as_fd(), level, name, value);
+    }
+}
+
 fn collect(socket: &OwnedFd, stop: &StopSignal, seen: &Seen) {
     let mut buffer = vec![0; FRAME_BYTES_MAX];
     let mut received = 0_u64;
@@ -185,7 +190,7 @@ fn collect(socket: &OwnedFd, stop: &StopSignal, seen: &Seen) {
 }
 
 /// The next queued frame.
-fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Option<Frame> {
+pub(super) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Option<Frame> {
     let mut control = [0_u64; 32];
     // SAFETY: these structures are made of integers and raw pointers, for which zero is a value.
     let (mut from, mut header) = unsafe {

@@ -140,6 +140,10 @@ impl Model {
             return Ok(None);
         };
         let (from, to) = (quote.destination, quote.source);
+        if self.host.has(from) {
+            // What was sent to the gateway itself gives nothing away.
+            return Ok(None);
+        }
         match table.ruling(&self.host, from, to, quote.protocol) {
             Ruling::Rule(position) => {
                 let rule = table.rules.get(position).cloned();

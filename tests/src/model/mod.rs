@@ -15,6 +15,7 @@
 //! | `host` | the gateway's addresses, routes, neighbours, MTUs |
 //! | `session` | a session: its deadlines |
 //! | `tcp` | a connection: its state, and which segments move it |
+//! | `cooldown` | what rests after a session |
 //! | `sessions` | all of them, and what they claim |
 //! | `outbound`, `inbound` | a packet's way |
 //! | `opening` | the choice of an external endpoint, judged |
@@ -24,6 +25,7 @@
 //! | `counters` | what has been counted |
 
 pub mod checksum;
+pub mod cooldown;
 pub mod counters;
 mod error;
 pub mod flow;
@@ -51,6 +53,7 @@ use nat_common::{
 
 pub use self::opening::Opening;
 use self::{
+    cooldown::{End, Resting},
     counters::{Counters, Weight},
     fragments::Fragments,
     host::Host,
@@ -91,6 +94,7 @@ pub struct Model {
     /// None before the first configuration.
     pub table: Option<Table>,
     pub sessions: Sessions,
+    pub resting: Resting,
     pub counters: Counters,
     fragments: Fragments,
     /// Under paired pooling, a client's address in a set of addresses: the same for ever.
@@ -110,6 +114,7 @@ impl Model {
             host,
             table: None,
             sessions: Sessions::new(max_sessions),
+            resting: Resting::default(),
             counters: Counters::default(),
             fragments: Fragments::default(),
             pairs: HashMap::new(),
@@ -151,15 +156,25 @@ impl Model {
         let mut ended = 0;
         for flow in flows {
             ended += u32::from(self.sessions.get(flow).is_some());
-            self.end(flow);
+            self.end_at(flow, self.now_ns);
         }
         ended
     }
 
-    /// Removes a session; what it has carried stays with its rule.
+    /// Removes a session that is over.
     fn end(&mut self, flow: &flow::Flow) {
-        if let Some(session) = self.sessions.remove(flow) {
-            self.counters.ended(&session);
+        let deadline_ns = self.sessions.get(flow).map_or(0, session::Session::deadline_ns);
+        self.end_at(flow, deadline_ns);
+    }
+
+    /// Removes a session that has ended then, unless its connection was closed before. What it has
+    /// carried stays with its rule; its external tuple rests.
+    fn end_at(&mut self, flow: &flow::Flow, ended_ns: u64) {
+        let Some(session) = self.sessions.remove(flow) else { return };
+        self.counters.ended(&session);
+        if let Some(table) = &self.table {
+            let end = End::of(&session, session.closed_ns().unwrap_or(ended_ns));
+            self.resting.begin(session.outside(), end, &table.cooldown);
         }
     }
 

@@ -1,7 +1,7 @@
 //! A new session: the program chooses the external endpoint, or refuses. The model judges.
-use std::{collections::HashMap, net::Ipv4Addr};
+use std::net::Ipv4Addr;
 
-use nat_common::{flow::Direction, hint::TICK_NS, stats::Hook, verdict::Verdict};
+use nat_common::{flow::Direction, stats::Hook, verdict::Verdict};
 
 use super::{
     Model, Outcome, Sent,
@@ -14,8 +14,9 @@ use super::{
     session::Session,
 };
 
-/// How much later than their sessions end ports are known to be free.
-const LATE_NS: u64 = 2 * TICK_NS;
+/// How much later than they are free ports are known to be: close times are kept in units of 2^22 ns,
+/// and what is known of a port in units of 2^20 ns, both upwards.
+const LATE_NS: u64 = 10_000_000;
 
 /// A packet that makes a session if there is room for one.
 #[derive(Clone, Debug)]
@@ -35,8 +36,8 @@ pub struct Opening {
 
 impl Opening {
     /// The verdicts that such a packet can have.
-    pub const VERDICTS: [Verdict; 3] =
-        [Verdict::TranslatedOut, Verdict::NoPort, Verdict::TableFull];
+    pub const VERDICTS: [Verdict; 4] =
+        [Verdict::TranslatedOut, Verdict::NoPort, Verdict::TableFull, Verdict::HairpinLoop];
 
     /// The flow as the outside sees it, with this external endpoint.
     fn outside(&self, external: Endpoint) -> Flow {
@@ -60,8 +61,6 @@ impl Model {
         verdict: Verdict,
         frame: &[u8],
     ) -> Result<Outcome, String> {
-        // What is left of the flow's last session goes before a port is looked for.
-        self.end(&opening.flow);
         match verdict {
             Verdict::TranslatedOut => {
                 let external = opening.chosen(frame).ok_or("the frame that left is unreadable")?;
@@ -75,6 +74,10 @@ impl Model {
                 self.table_full(opening)?;
                 Ok(self.refused(opening, verdict))
             }
+            Verdict::HairpinLoop => {
+                self.loops(opening)?;
+                Ok(self.refused(opening, verdict))
+            }
             other => Err(format!("{} for a packet that opens a session", other.name())),
         }
     }
@@ -85,15 +88,30 @@ impl Model {
             return Err(format!("external port {port} is not allowed by {:?}", opening.snat));
         }
         self.check_address(opening, address)?;
-        if let Some(holder) = self.sessions.claimant(&opening.outside(external)) {
-            if self.sessions.get(&holder).is_some_and(|session| session.live(self.now_ns)) {
-                return Err(format!("{address}:{port} is taken toward this remote by {holder:?}"));
+        if opening.flow.remote == external {
+            return Err("a session with itself".to_owned());
+        }
+        let outside = opening.outside(external);
+        let holder = self.sessions.claimant(&outside);
+        match self.free_from(&outside) {
+            None => {
+                return Err(format!("{address}:{port} is taken toward this remote: {holder:?}"));
             }
+            Some(from) if self.now_ns < from => {
+                let early = from - self.now_ns;
+                return Err(format!("{address}:{port} is used {early} ns too early"));
+            }
+            Some(_) => {}
+        }
+        if let Some(holder) = holder {
             self.end(&holder);
         }
         if self.sessions.full() {
             return Err("a session more than there is room for".to_owned());
         }
+        // The flow's last session, whose connection was over.
+        self.end(&opening.flow);
+        self.resting.used(&outside);
         let timeouts = self.table.as_ref().ok_or("no rule table")?.timeouts;
         let sent = sent(opening);
         let weight = Weight::of(sent);
@@ -133,45 +151,63 @@ impl Model {
         self.unchanged(sent, verdict)
     }
 
-    /// Ports of the range by what stands in the way: (taken by a live session, free or ended),
-    /// at the address where most are taken: the one that may have been tried.
-    fn occupancy(&self, opening: &Opening) -> (usize, usize) {
-        let mut taken: HashMap<Ipv4Addr, usize> = HashMap::new();
-        for session in self.sessions.all() {
-            let (address, port) = session.external;
-            let rival =
-                opening.outside(session.external) == session.flow.with_local(session.external);
-            // The program may know of an end a little later.
-            let lives = session.live(self.now_ns.saturating_sub(LATE_NS));
-            if rival && opening.snat.allows(port) && lives {
-                *taken.entry(address).or_default() += 1;
-            }
+    /// From when on a tuple may be had, by what has it or has had it last; nothing if a session lives
+    /// on it.
+    #[must_use]
+    pub fn free_from(&self, outside: &Flow) -> Option<u64> {
+        let cooldown = &self.table.as_ref()?.cooldown;
+        let holder = self.sessions.claimant(outside).and_then(|flow| self.sessions.get(&flow));
+        match holder {
+            Some(session) => Some(session.over(self.now_ns)?.over_ns(cooldown)),
+            None => Some(self.resting.get(outside).map_or(0, |end| end.over_ns(cooldown))),
         }
-        let taken = opening.addresses.iter().filter_map(|address| taken.get(address)).max();
-        let taken = taken.copied().unwrap_or(0);
-        let (first, last) = opening.snat.ports;
-        let allowed = (first..=last).filter(|port| opening.snat.allows(*port)).count();
-        (taken, allowed - taken)
     }
 
-    /// Refusing for want of a port needs a live session on each of them toward this remote.
+    /// The addresses that may have been tried.
+    fn tried(&self, opening: &Opening) -> Vec<Ipv4Addr> {
+        let pool = opening.addresses.iter().copied().collect();
+        match self.pairs.get(&(opening.flow.local.0, pool)) {
+            Some(paired) if !opening.snat.random => vec![*paired],
+            _ => opening.addresses.clone(),
+        }
+    }
+
+    /// Refusing for want of a port needs an address with none that has been free for a while.
     fn no_port(&self, opening: &Opening) -> Result<(), String> {
-        match self.occupancy(opening) {
-            (_, 0) => Ok(()),
-            (taken, free) => Err(format!("no_port with {taken} ports taken and {free} free")),
+        let free = |address| {
+            opening.snat.all().find(|port| {
+                let from = self.free_from(&opening.outside((address, *port)));
+                from.is_some_and(|from| from == 0 || self.now_ns >= from + LATE_NS)
+            })
+        };
+        let tried = self.tried(opening);
+        match tried.iter().map(|address| Some((address, free(*address)?))).collect() {
+            None => Ok(()),
+            Some::<Vec<_>>(free) => Err(format!("no_port with free ones: {free:?}")),
         }
     }
 
-    /// Refusing for want of room needs a full table, and a port that could have been had.
+    /// Refusing for want of room needs a full table, and a port that no session has: where each has
+    /// one, one of these goes first.
     fn table_full(&self, opening: &Opening) -> Result<(), String> {
         if !self.sessions.full() {
             return Err(format!("table_full with {} sessions", self.sessions.len()));
         }
-        let several = opening.addresses.len() > 1;
-        if self.occupancy(opening).1 == 0 && !several {
-            return Err("table_full where no port is free".to_owned());
-        }
-        Ok(())
+        let unclaimed = |endpoint| self.sessions.claimant(&opening.outside(endpoint)).is_none();
+        let tried = self.tried(opening);
+        let some =
+            tried.iter().any(|address| opening.snat.all().any(|port| unclaimed((*address, port))));
+        if some { Ok(()) } else { Err("table_full where every port has a session".to_owned()) }
+    }
+
+    /// Refusing a loop needs a port by which the flow would be its own.
+    fn loops(&self, opening: &Opening) -> Result<(), String> {
+        let (address, port) = opening.flow.remote;
+        let free = self.free_from(&opening.outside(opening.flow.remote));
+        let possible = self.tried(opening).contains(&address)
+            && opening.snat.allows(port)
+            && free.is_some_and(|from| from <= self.now_ns);
+        if possible { Ok(()) } else { Err("hairpin_loop where that cannot be".to_owned()) }
     }
 }
 

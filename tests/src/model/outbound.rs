@@ -43,7 +43,7 @@ impl Model {
         }
         let flow = packet.outbound_flow();
         let hop = self.early_out(sent, packet, flow.ok())?;
-        let Some(flow) = flow.ok().filter(|flow| self.lives(flow)) else {
+        let Some(flow) = flow.ok().filter(|flow| self.goes_on(flow, packet)) else {
             return self.without_session_out(sent, packet, flow, hop);
         };
         let external = self.prolong(&flow, Direction::Outbound, packet, sent)?;
@@ -128,23 +128,26 @@ impl Model {
         Err(verdict)
     }
 
-    /// Whether a covered packet may make a session.
+    /// Whether a covered packet may make a session. An ended one of the same flow is out of the way
+    /// then; one whose connection is over stays until there is another one.
     fn may_open(&mut self, packet: &Packet, flow: Result<Flow, Verdict>) -> Result<Flow, Verdict> {
         let flow = flow?;
-        let bare_syn = |segment: Segment| {
-            segment.flags & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST) == tcp_flags::SYN
-        };
+        if self.sessions.get(&flow).is_some_and(|session| !session.live(self.now_ns)) {
+            self.end(&flow);
+        }
         match packet.segment() {
-            Some(segment) if !bare_syn(segment) => {
-                self.end(&flow);
-                Err(Verdict::TcpWithoutSyn)
-            }
+            Some(segment) if !opens(segment) => Err(Verdict::TcpWithoutSyn),
             _ => Ok(flow),
         }
     }
 
-    fn lives(&self, flow: &Flow) -> bool {
-        self.sessions.get(flow).is_some_and(|session| session.live(self.now_ns))
+    /// Whether a packet belongs to a live session. One that opens does not where the connection is
+    /// over: the server may remember that one.
+    fn goes_on(&self, flow: &Flow, packet: &Packet) -> bool {
+        self.sessions.get(flow).is_some_and(|session| {
+            let again = session.closing() && packet.segment().is_some_and(opens);
+            session.live(self.now_ns) && !again
+        })
     }
 
     pub(super) fn look_up(&mut self, flow: &Flow, direction: Direction) {
@@ -175,6 +178,11 @@ impl Model {
         session.count(direction, weight);
         Ok(session.external)
     }
+}
+
+/// Whether a segment is a SYN and no answer to one.
+fn opens(segment: Segment) -> bool {
+    segment.flags & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST) == tcp_flags::SYN
 }
 
 /// What an early hook leaves to the stack, whatever it belongs to.

@@ -1,7 +1,7 @@
 //! The rule table: ordered, the first match wins.
 use std::net::Ipv4Addr;
 
-use super::{flow::Protocol, host::Host};
+use super::{cooldown::Cooldown, flow::Protocol, host::Host};
 
 /// A rule table and what else a configuration sets.
 #[derive(Clone, Debug)]
@@ -10,6 +10,7 @@ pub struct Table {
     /// Whether what no rule matches is dropped.
     pub unmatched_drop: bool,
     pub timeouts: Timeouts,
+    pub cooldown: Cooldown,
 }
 
 /// One rule.
@@ -48,6 +49,12 @@ impl Snat {
     pub fn allows(&self, port: u16) -> bool {
         let holds = |&(first, last): &(u16, u16)| (first..=last).contains(&port);
         holds(&self.ports) && !self.excluded.iter().any(holds)
+    }
+
+    /// The external ports that may be used.
+    pub(super) fn all(&self) -> impl Iterator<Item = u16> {
+        let (first, last) = self.ports;
+        (first..=last).filter(|port| self.allows(*port))
     }
 }
 

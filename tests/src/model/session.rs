@@ -1,10 +1,12 @@
 //! Sessions: how long they live, and what becomes of their TCP connections.
 //!
 //! A session lives while either direction's deadline is ahead. Each direction keeps its own and
-//! moves it at most once a second, so a deadline set now is a second later than configured.
+//! moves it at most once a second, so a deadline set now is a second later than configured. Of a
+//! connection that is over every packet counts: the last one is when it was closed.
 use nat_common::{flow::Direction, limits::REFRESH_INTERVAL_NS};
 
 use super::{
+    cooldown::End,
     counters::Weight,
     flow::{Endpoint, Flow, Protocol},
     packet::Segment,
@@ -66,10 +68,11 @@ pub struct Half {
 }
 
 impl Half {
-    fn prolong(&mut self, now_ns: u64, idle_ns: u64) {
+    fn prolong(&mut self, now_ns: u64, phase: Phase, timeouts: &Timeouts) {
+        let pause_ns = if phase == Phase::Closing { 0 } else { REFRESH_INTERVAL_NS };
         // Kept in units of 2^22 ns.
-        self.refresh_ns = (now_ns + REFRESH_INTERVAL_NS) >> 22 << 22;
-        self.deadline_ns = now_ns + idle_ns + REFRESH_INTERVAL_NS;
+        self.refresh_ns = (now_ns + pause_ns) >> 22 << 22;
+        self.deadline_ns = now_ns + phase.idle_ns(timeouts) + REFRESH_INTERVAL_NS;
     }
 }
 
@@ -83,6 +86,8 @@ pub struct Session {
     pub rule: String,
     pub phase: Phase,
     pub created_ns: u64,
+    /// When the last packet came that has moved a deadline or the phase.
+    last_ns: u64,
     pub out: Half,
     pub back: Half,
     /// Of TCP.
@@ -101,13 +106,14 @@ impl Session {
     ) -> Self {
         let phase = Phase::first(&flow);
         let mut half = Half { deadline_ns: 0, refresh_ns: 0, packets: 0, bytes: 0 };
-        half.prolong(now_ns, phase.idle_ns(timeouts));
+        half.prolong(now_ns, phase, timeouts);
         Self {
             flow,
             external,
             rule: rule.to_owned(),
             phase,
             created_ns: now_ns,
+            last_ns: now_ns,
             out: half,
             back: half,
             connection: first.map(|syn| Connection::new(&syn)),
@@ -123,6 +129,31 @@ impl Session {
     #[must_use]
     pub fn live(&self, now_ns: u64) -> bool {
         now_ns < self.deadline_ns()
+    }
+
+    /// The flow as the outside sees it.
+    #[must_use]
+    pub fn outside(&self) -> Flow {
+        self.flow.with_local(self.external)
+    }
+
+    /// Whether its connection is over but for late packets.
+    #[must_use]
+    pub fn closing(&self) -> bool {
+        self.phase == Phase::Closing
+    }
+
+    /// When its connection was closed, if that is over.
+    #[must_use]
+    pub fn closed_ns(&self) -> Option<u64> {
+        self.closing().then_some(self.last_ns)
+    }
+
+    /// When it was over, if it is, whoever removes it.
+    #[must_use]
+    pub fn over(&self, now_ns: u64) -> Option<End> {
+        let ended_ns = (!self.live(now_ns)).then(|| self.deadline_ns());
+        Some(End::of(self, self.closed_ns().or(ended_ns)?))
     }
 
     /// A direction's own half, then the other.
@@ -157,14 +188,16 @@ impl Session {
             if phase != self.phase {
                 self.phase = phase;
                 for half in [&mut self.out, &mut self.back] {
-                    half.prolong(now_ns, phase.idle_ns(timeouts));
+                    half.prolong(now_ns, phase, timeouts);
                 }
+                self.last_ns = now_ns;
             }
         }
         let phase = self.phase;
         let (own, _) = self.halves(direction);
         if now_ns >= own.refresh_ns && phase.prolonged_by(direction) {
-            own.prolong(now_ns, phase.idle_ns(timeouts));
+            own.prolong(now_ns, phase, timeouts);
+            self.last_ns = now_ns;
         }
     }
 

@@ -55,13 +55,13 @@ impl Sessions {
     }
 
     pub(super) fn insert(&mut self, session: Session) {
-        self.claims.insert(session.flow.with_local(session.external), session.flow);
+        self.claims.insert(session.outside(), session.flow);
         self.by_flow.insert(session.flow, session);
     }
 
     pub(super) fn remove(&mut self, flow: &Flow) -> Option<Session> {
         let session = self.by_flow.remove(flow)?;
-        self.claims.remove(&flow.with_local(session.external));
+        self.claims.remove(&session.outside());
         Some(session)
     }
 }

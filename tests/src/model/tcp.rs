@@ -109,10 +109,6 @@ impl Connection {
             self.reset |= !self.over();
             return;
         }
-        if segment.has(SYN) && from_client && self.over() {
-            *self = Self::new(segment);
-            return;
-        }
         if segment.has(SYN) && !from_client {
             return self.answer(segment);
         }
@@ -200,10 +196,10 @@ impl Connection {
         let bare = !segment.has(ACK);
         let start = Some(segment.sequence.wrapping_add(1));
         let same = Some(segment.end()) == self.client.next;
-        match (self.over(), self.phase()) {
-            (true, _) if bare => Meaning::Counts,
-            (true, _) => Meaning::Nothing,
-            (_, Phase::Opening) if same || start == self.server.heard => {
+        match self.phase() {
+            // A bare one opens another connection.
+            Phase::Closing => Meaning::Nothing,
+            Phase::Opening if same || start == self.server.heard => {
                 if bare {
                     Meaning::Counts
                 } else {

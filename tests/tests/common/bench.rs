@@ -95,8 +95,8 @@ pub struct Bench {
     ebpf: Ebpf,
     clock: Array<MapData, u64>,
     now_ns: u64,
-    /// What rests; nothing unless a test says so.
-    pub cooldown: Cooldown,
+    /// What rests; nothing unless a test says so. Without this, what the rules' text says.
+    pub cooldown: Option<Cooldown>,
     /// Limits of a client in the next table.
     pub limits: ClientLimits,
     /// Indices of the inside and the outside interface.
@@ -130,11 +130,15 @@ impl Bench {
 
     /// The programs in a laboratory that was built to order. With no rules yet.
     pub fn in_lab(lab: Arc<Lab>, max_sessions: u32) -> Self {
+        Self::sized(lab, Sizes { sessions: max_sessions, cooling: MAX_COOLING })
+    }
+
+    /// The same, with room for so many sessions and resting tuples.
+    pub fn sized(lab: Arc<Lab>, sizes: Sizes) -> Self {
         let bpffs = BpfFs::new();
         let pins = Pins::new(&bpffs.path(), "bench").unwrap();
         let lock = pins.lock(Duration::ZERO).unwrap();
         let making = pins.make(&lock).unwrap();
-        let sizes = Sizes { sessions: max_sessions, cooling: MAX_COOLING };
         let mut loader = load::loader(&making, sizes, LogLevel::Off);
         let test_clock = 1_u8;
         loader.override_global("CLOCK_IS_TEST", &test_clock, true);
@@ -144,8 +148,8 @@ impl Bench {
             netns_inode: 0,
             attached_ns: 0,
             heartbeat_ns: 0,
-            max_sessions,
-            max_cooling: MAX_COOLING,
+            max_sessions: sizes.sessions,
+            max_cooling: sizes.cooling,
             controller_pid: 0,
             flags: 0,
         };
@@ -161,7 +165,7 @@ impl Bench {
             ebpf,
             clock,
             now_ns: 0,
-            cooldown: NO_COOLDOWN,
+            cooldown: Some(NO_COOLDOWN),
             limits: ClientLimits::NONE,
             devices,
         };
@@ -214,7 +218,9 @@ impl Bench {
             mtus: [(lan, 1500), (wan, 1400)].into(),
         };
         let (mut table, _) = compile(&config, &host).unwrap();
-        table.settings.cooldown = self.cooldown;
+        if let Some(cooldown) = self.cooldown {
+            table.settings.cooldown = cooldown;
+        }
         table.settings.clients = self.limits;
         let config = ConfigText { name: "test.toml".to_owned(), text };
         let mut tables = Tables::default();

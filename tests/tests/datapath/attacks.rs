@@ -1,11 +1,14 @@
 //! Attacks on states and tuples, as the literature has them, against the shipped defaults.
-use std::net::Ipv4Addr;
+use std::{
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket},
+    sync::Arc,
+};
 
 use nat_common::{stats::Hook, verdict::Verdict};
-use nat_tests::lab::traffic::internet_checksum;
+use nat_tests::lab::{Lab, Offloads, topology::EXTERNAL, traffic::internet_checksum};
 
 use super::{
-    bench::{BOTH, Bench, Hooks, INTERNET},
+    bench::{BOTH, Bench, EXTERNAL2, Hooks, INTERNET},
     frames::{self, ACK, CLIENT, FIN, GATEWAY, Place, RST, SERVER, SYN},
 };
 
@@ -94,4 +97,41 @@ fn rfc5927_4_1_guesses_of_a_quoted_segment_are_dropped() {
         assert_eq!(error(sequence), Verdict::TranslatedIn, "{sequence}");
     }
     assert_eq!(bench.sessions(), before);
+}
+
+/// CVE-2021-3773: an inside host that makes a mapping on the port of a service of the gateway takes the
+/// packets of that service's clients. The port is not given out while a socket has it.
+#[test]
+fn cve_2021_3773_a_port_of_a_service_of_the_gateway_is_not_given_out() {
+    let lab = Arc::new(Lab::builder(Offloads::On).external([EXTERNAL2]).build());
+    let mut bench = Bench::in_lab(Arc::clone(&lab), 64);
+    // Two ports, of which a service has one: chance would not do.
+    bench.apply(&format!("{INTERNET}ports = \"8080-8081\"\n"));
+    let service = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 8080);
+    let sockets = lab
+        .gateway
+        .enter(|| (TcpListener::bind(service).unwrap(), UdpSocket::bind(service).unwrap()));
+    // Each toward another endpoint of an accomplice, who then talks to the service from there.
+    let mut given = [0, 0];
+    for port in 1000..1016 {
+        for (kind, build) in [udp, syn].into_iter().enumerate() {
+            let seen = bench.send(Hook::TcEgress, &build((CLIENT, 8080), (SERVER, port)));
+            if seen.verdict == Verdict::TranslatedOut {
+                assert_eq!(frames::read(&seen.frame).source, (EXTERNAL, 8081), "{port}");
+                given[kind] += 1;
+            }
+            let visit = build((SERVER, port), (EXTERNAL, 8080));
+            assert_eq!(bench.send(Hook::TcIngress, &visit).verdict, Verdict::NoSession);
+        }
+    }
+    assert!(given.iter().all(|count| *count > 0), "{given:?}");
+    drop(sockets);
+}
+
+fn udp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)) -> Vec<u8> {
+    frames::udp(from, to, b"x")
+}
+
+fn syn(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)) -> Vec<u8> {
+    frames::tcp(from, to, SYN, b"")
 }

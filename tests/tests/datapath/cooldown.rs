@@ -54,7 +54,7 @@ impl World {
 
     /// Puts another cooldown in force.
     fn rests(&mut self, cooldown: Cooldown) {
-        self.bench.cooldown = cooldown;
+        self.bench.cooldown = Some(cooldown);
         self.bench.apply(&self.rules);
     }
 
@@ -205,7 +205,7 @@ fn another_server_may_be_reached_by_a_resting_port_unless_the_port_rests_as_such
             let mut world = World::new(hooks, rules, cooldown);
             world.whole(5000);
             // Past `tcp_closing`: only the tuple is left.
-            world.bench.cooldown = Cooldown { scope, ..waits(1000, 1000, 0, 0) };
+            world.bench.cooldown = Some(Cooldown { scope, ..waits(1000, 1000, 0, 0) });
             world.bench.apply(&world.rules);
             world.wait_ns(242 * SECOND);
             world.bench.sweep();
@@ -214,6 +214,51 @@ fn another_server_may_be_reached_by_a_resting_port_unless_the_port_rests_as_such
             assert_eq!(world.bench.send(hooks.out, &other).verdict, verdict, "scope {scope}");
         }
     }
+}
+
+/// While late packets of a closing connection are still translated, its port rests as such already.
+#[test]
+fn a_port_rests_toward_everybody_from_the_close_on_and_for_the_longest_of_its_sessions() {
+    for hooks in BOTH {
+        let cooldown = Cooldown { scope: 1, ..waits(120, 120, 5, 0) };
+        let rules = format!("{INTERNET}ports = \"4000-4000\"\n");
+        let mut world = World::new(hooks, rules, cooldown);
+        let to = |world: &World, server_port| {
+            let syn = frames::tcp((CLIENT, 6000), (SERVER, server_port), SYN, b"");
+            world.bench.send(hooks.out, &syn).verdict
+        };
+        // Before the first connection closes another server is reached by the same port, and does not
+        // answer.
+        let external = world.opened(5000);
+        assert_eq!(to(&world, 82), Verdict::TranslatedOut);
+        world.out(5000, FIN | ACK);
+        world.back(external, FIN | ACK);
+        world.wait_ns(SECOND);
+        assert_eq!(to(&world, 81), Verdict::NoPort);
+        world.rests(Cooldown { scope: 1, ..waits(1000, 1000, 5, 0) });
+        world.wait_ns(242 * SECOND);
+        world.bench.sweep();
+        world.wait_ns(10 * SECOND);
+        assert_eq!(to(&world, 81), Verdict::NoPort, "a half-open one does not shorten the rest");
+        world.wait_ns(760 * SECOND);
+        assert_eq!(to(&world, 81), Verdict::TranslatedOut);
+    }
+}
+
+/// Room is made by what has rested long enough before anything is given up.
+#[test]
+fn nothing_is_given_up_while_there_is_room() {
+    let waits = waits(300, 300, 0, 0);
+    let mut world = World::new(BOTH[0], format!("{INTERNET}ports = \"4000-4003\"\n"), waits);
+    // Used again and again, so that the queue is full of places of tuples that are in use.
+    for round in 0..MAX_COOLING as u16 {
+        for n in 0..2 {
+            world.whole(5000 + 2 * round + n);
+        }
+        world.wait_ns(310 * SECOND);
+        world.bench.sweep();
+    }
+    assert_eq!(world.bench.cooldown_counters().released_early, 0);
 }
 
 #[test]

@@ -157,6 +157,32 @@ fn rfc7857_4_a_full_address_refuses_its_clients_only() {
     }
 }
 
+/// Soft pairing: the own address as long as it has a port, and not for longer than it has none.
+#[test]
+fn rfc4787_req2_rfc7857_4_with_spill_a_client_goes_on_with_another_address() {
+    let pool = "{ addresses = [\"203.0.113.1\", \"203.0.113.2\"] }";
+    let rules = INTERNET.replace("{ addresses = [\"203.0.113.1\"] }", pool);
+    for hooks in BOTH {
+        let mut bench = Bench::new(&format!("{rules}ports = \"4000-4001\"\nspill = true\n"));
+        let to_server = |port| udp((CLIENT, port), (SERVER, 80));
+        let used: Vec<_> = (1..=4).map(|port| leaves(&bench, hooks, &to_server(port))).collect();
+        let own = used[0].0;
+        let other = if own == GATEWAY { EXTERNAL2 } else { GATEWAY };
+        assert_eq!(used.iter().map(|used| used.0).collect::<Vec<_>>(), [own, own, other, other]);
+        assert!(used[0] != used[1] && used[2] != used[3], "{used:?}");
+        assert_eq!(bench.send(hooks.out, &to_server(5)).verdict, Verdict::NoPort);
+        assert_eq!((bench.entries(), bench.claims()), (4, 4));
+        // What has spilled is answered as any other, and toward other servers nothing is full.
+        for (external, port) in used.iter().zip(1..) {
+            let seen = bench.send(hooks.inbound, &udp((SERVER, 80), *external));
+            assert_eq!(frames::read(&seen.frame).destination, (CLIENT, port));
+        }
+        assert_eq!(leaves(&bench, hooks, &udp((CLIENT, 9), (SERVER, 81))).0, own);
+        bench.advance(Duration::from_secs(302));
+        assert_eq!(leaves(&bench, hooks, &to_server(9)).0, own);
+    }
+}
+
 #[test]
 fn rfc7857_6_a_port_of_one_protocol_lets_no_other_in() {
     for hooks in BOTH {

@@ -24,5 +24,6 @@ mod spoofing;
 mod suites;
 mod time_wait;
 mod traffic;
+mod turnover;
 mod untranslatable;
 mod uplink;

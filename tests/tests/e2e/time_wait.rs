@@ -131,7 +131,9 @@ fn kb2596065_rfc6888_req8_with_the_default_cooldown_none_of_thousands_fails() {
         .enter(|| (0..connections).filter(|_| !server.connect(Duration::from_secs(5))).count());
     let took = begun.elapsed();
     let tuples = Tuples::of(&wire.stop().frames);
-    assert_eq!(failed, 0, "of {connections}: {:?}", gateway.verdicts());
+    let verdicts = gateway.verdicts();
+    assert_eq!(failed, 0, "of {connections}: {verdicts:?}");
+    assert_eq!(verdicts.get("no_port"), None, "there was a free port each time");
     assert_eq!(tuples.connections(), usize::from(connections));
     assert_eq!(tuples.reuses(), [], "within {took:?}");
     assert_eq!(tuples.challenged(), []);

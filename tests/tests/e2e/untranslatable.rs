@@ -28,8 +28,7 @@ fn cases() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("UDP of 7 bytes", "truncated", packet(17, &[5; 7])),
         ("ICMP of 4 bytes", "truncated", packet(1, &[8, 0, 0, 0])),
         ("no transport header", "truncated", packet(17, &[])),
-        ("first fragment", "fragment", fragment(0x2000)),
-        ("later fragment", "fragment", fragment(0x2010)),
+        ("later fragment of an unknown packet", "fragment_held", fragment(0x2010)),
         ("ICMP timestamp request", "icmp_unsupported", packet(1, &[13; 20])),
         ("TCP without SYN", "tcp_without_syn", packet(6, &tcp_ack())),
     ]

@@ -4,6 +4,7 @@ use std::{fmt::Write as _, net::Ipv4Addr};
 use nat_tests::{
     lab::topology::{CLIENT, EXTERNAL, SERVER, SERVER2},
     model::{
+        cooldown::Cooldown,
         flow::Protocol,
         rules::{Action, Prefix, Rule, Snat, Table, Timeouts},
     },
@@ -46,7 +47,12 @@ pub fn table(choice: &mut Choice) -> Table {
         let (a, b) = (choice.below(rules.len() as u64), choice.below(rules.len() as u64));
         rules.swap(a as usize, b as usize);
     }
-    Table { rules, unmatched_drop: choice.one_in(3), timeouts: timeouts(choice) }
+    Table {
+        rules,
+        unmatched_drop: choice.one_in(3),
+        timeouts: timeouts(choice),
+        cooldown: cooldown(choice),
+    }
 }
 
 fn snat(choice: &mut Choice, protocols: &[Protocol]) -> Action {
@@ -110,6 +116,13 @@ fn timeouts(choice: &mut Choice) -> Timeouts {
     }
 }
 
+fn cooldown(choice: &mut Choice) -> Cooldown {
+    let mut some = || choice.of(&[0, 1000, 1000, 5000, 60_000, 240_000]);
+    let (time_ms, rst_ms, half_open_ms, udp_ms) = (some(), some(), some(), some());
+    let enabled = !choice.one_in(5);
+    Cooldown { enabled, time_ms, rst_ms, half_open_ms, udp_ms }
+}
+
 /// The part of the configuration file behind the interfaces.
 pub fn toml(table: &Table) -> String {
     let Timeouts { tcp_opening, tcp_established, tcp_closing, udp, udp_dns, icmp } = table.timeouts;
@@ -120,6 +133,13 @@ pub fn toml(table: &Table) -> String {
          tcp_closing = \"{tcp_closing}s\"\nudp = \"{udp}s\"\nudp_dns = \"{udp_dns}s\"\n\
          icmp = \"{icmp}s\"\n"
     );
+    let Cooldown { enabled, time_ms, rst_ms, half_open_ms, udp_ms } = table.cooldown;
+    write!(
+        text,
+        "[cooldown]\nenabled = {enabled}\ntime_ms = {time_ms}\nrst_ms = {rst_ms}\n\
+         half_open_ms = {half_open_ms}\nudp_ms = {udp_ms}\n"
+    )
+    .unwrap();
     for rule in &table.rules {
         let list = |prefixes: &[Prefix]| quoted(prefixes.iter().map(prefix_text));
         let (from, to) = (list(&rule.from), list(&rule.to));

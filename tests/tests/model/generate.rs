@@ -41,6 +41,8 @@ pub struct Generator {
     pub(super) kind: Kind,
     pub(super) choice: Choice,
     known: Vec<(Flow, Endpoint)>,
+    /// A flow whose external tuple has just become free, or nearly: others want it.
+    pub(super) wanted: Option<Flow>,
     /// Packets of which a fragment has been sent, the first one or not.
     pub(super) in_parts: Vec<(bool, Plan)>,
     /// Packets that are sent before the first rule table.
@@ -49,7 +51,14 @@ pub struct Generator {
 
 impl Generator {
     pub fn new(kind: Kind, choice: Choice) -> Self {
-        Self { kind, choice, known: Vec::new(), in_parts: Vec::new(), unconfigured: 30 }
+        Self {
+            kind,
+            choice,
+            known: Vec::new(),
+            wanted: None,
+            in_parts: Vec::new(),
+            unconfigured: 30,
+        }
     }
 
     /// Remembers a session that was made.
@@ -99,8 +108,9 @@ impl Generator {
             0..35 => self.choice.below(1000),
             35..60 => self.choice.below(SECOND / 2),
             60..75 => SECOND - 1 + self.choice.below(3),
-            75..85 => self.until(model, |session| session.deadline_ns()),
-            85..92 => self.until(model, |session| session.out.refresh_ns),
+            75..82 => self.until(model, |session| session.deadline_ns()),
+            82..88 => self.until_free(model),
+            88..92 => self.until(model, |session| session.out.refresh_ns),
             92..99 => self.choice.below(40) * SECOND,
             _ => self.choice.below(3) * 3600 * SECOND,
         }
@@ -112,6 +122,21 @@ impl Generator {
         let Some((flow, _)) = self.some_known() else { return 0 };
         let Some(session) = model.sessions.get(&flow) else { return 0 };
         (at(session) + off).saturating_sub(model.now_ns + 1)
+    }
+
+    /// To the end of some tuple's rest, or next to it.
+    fn until_free(&mut self, model: &Model) -> u64 {
+        let before = self.choice.of(&[0, 1, 1, 1 << 22, SECOND / 2, 5 * SECOND]);
+        let after = self.choice.of(&[0, 0, 1, 1 << 20, 1 << 22, 10_000_001]);
+        for _ in 0..20 {
+            let Some((flow, external)) = self.some_known() else { return 0 };
+            let free_ns = model.free_from(&flow.with_local(external)).unwrap_or(0);
+            if free_ns > model.now_ns {
+                self.wanted = Some(flow);
+                return (free_ns + after).saturating_sub(model.now_ns + before);
+            }
+        }
+        0
     }
 
     fn some_flows(&mut self, model: &Model) -> Vec<Flow> {

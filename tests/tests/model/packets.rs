@@ -25,6 +25,13 @@ impl Generator {
         {
             return self.step(inbound, &plan);
         }
+        if let Some(flow) = self.wanted {
+            if self.choice.one_in(6) {
+                self.wanted = None;
+            }
+            let plan = self.rival(flow);
+            return self.step(false, &plan);
+        }
         let known = self.some_known();
         let mut quoted = None;
         let (inbound, mut plan) = match (self.choice.below(100), known) {
@@ -126,6 +133,19 @@ impl Generator {
             _ => Transport::Tcp { from, to, flags: self.flags(), place: self.anywhere() },
         };
         Plan::new(client, server, transport)
+    }
+
+    /// Another flow to the same remote endpoint.
+    fn rival(&mut self, flow: Flow) -> Plan {
+        let client = self.choice.of(&CLIENTS);
+        let from = 5000 + self.choice.below(60) as u16;
+        let to = flow.remote.1;
+        let transport = match flow.protocol {
+            Protocol::Icmp => Transport::Icmp { kind: 8, identifier: from },
+            Protocol::Tcp => Transport::Tcp { from, to, flags: SYN, place: self.anywhere() },
+            Protocol::Udp => Transport::Udp { from, to },
+        };
+        Plan::new(client, flow.remote.0, transport)
     }
 
     /// More of a session from inside.

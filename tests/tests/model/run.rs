@@ -6,7 +6,10 @@ use std::{
 };
 
 use nat_common::{stats::Hook, verdict::Verdict};
-use nat_ctl::datapath::{State, kernel::maps::Maps};
+use nat_ctl::datapath::{
+    State,
+    kernel::maps::{Maps, Sizes},
+};
 use nat_tests::model::{Expected, Model, Opening, Outcome, Sent, flow::Flow, packet, rules::Table};
 
 use super::{
@@ -21,6 +24,9 @@ use super::{
 /// Packets between two looks at all counters, and at all sessions.
 const COUNTERS_EVERY: u64 = 1000;
 const SESSIONS_EVERY: u64 = 1000;
+
+/// Tuples that can rest: more than a run makes sessions, so that none is released early.
+const MAX_COOLING: u32 = 1 << 18;
 
 /// How much to run.
 pub struct Options {
@@ -66,7 +72,9 @@ fn one(kind: Kind, seed: u64, packets: u64) {
     let max_sessions = choice.of(&[24, 100, 4096]);
     let gateway = std::sync::Arc::clone(&lab);
     gateway.gateway.enter(move || {
-        let bench = Bench::in_lab(lab, max_sessions);
+        let sizes = Sizes { sessions: max_sessions, cooling: MAX_COOLING };
+        let mut bench = Bench::sized(lab, sizes);
+        bench.cooldown = None;
         let model = Model::new(host, max_sessions as usize, bench.now_ns());
         let maps = bench.maps();
         let mut run = Run {

@@ -20,6 +20,10 @@ use nix::sys::socket::{
 
 use super::{bench::INTERNET, cpus, runs};
 
+/// Two clients open as many sessions as they can.
+const LIMITS: &str =
+    "[limits]\nsessions_per_client = 0\nhalf_open_per_client = 0\nnew_per_second_per_client = 0\n";
+
 const FLOWS: u16 = 10_000;
 const FIRST_PORT: u16 = 20_000;
 const ECHO: SocketAddrV4 = SocketAddrV4::new(SERVER, 3478);
@@ -38,7 +42,7 @@ fn real_packets_of_two_clients_share_no_tuple() {
         let config = files.path().join("nat.toml");
         let interfaces = "[interfaces]\ninside = [\"lan0\", \"lan1\"]\noutside = [\"wan0\"]\n\
                           hook = \"tc\"\n";
-        std::fs::write(&config, format!("{interfaces}{INTERNET}ports = \"10000-34999\"\n"))
+        std::fs::write(&config, format!("{interfaces}{LIMITS}{INTERNET}ports = \"10000-34999\"\n"))
             .unwrap();
         let nat = NatCtl::new(&lab.gateway, &bpffs);
         let _running = nat.start(&config);
