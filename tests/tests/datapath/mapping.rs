@@ -322,9 +322,10 @@ fn the_rule_for_the_answer_decides_who_comes_in() {
 fn a_mapping_rests_by_its_port_but_not_for_its_owner() {
     for hooks in BOTH {
         let mut bench = Bench::without_rules(64);
-        bench.cooldown = nat_common::cooldown::Cooldown { enabled: 1, ..NO_COOLDOWN };
-        bench.cooldown.wait_ns[Reason::Fin as usize] = 1000 * 1_000_000_000;
-        bench.cooldown.wait_ns[Reason::Rst as usize] = 1000 * 1_000_000_000;
+        let mut cooldown = nat_common::cooldown::Cooldown { enabled: 1, ..NO_COOLDOWN };
+        cooldown.wait_ns[Reason::Fin as usize] = 1000 * 1_000_000_000;
+        cooldown.wait_ns[Reason::Rst as usize] = 1000 * 1_000_000_000;
+        bench.cooldown = Some(cooldown);
         bench.apply(&tcp_mapped("ports = \"4000-4000\"\n"));
         let port = syn_out(&bench, hooks, 5000, (SERVER, 80));
         assert_eq!(tcp_in(&bench, (SERVER, 80), port, SYN | ACK), Verdict::TranslatedIn);

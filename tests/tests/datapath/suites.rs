@@ -163,7 +163,8 @@ fn rfc4787_req2_rfc7857_4_with_spill_a_client_goes_on_with_another_address() {
     let pool = "{ addresses = [\"203.0.113.1\", \"203.0.113.2\"] }";
     let rules = INTERNET.replace("{ addresses = [\"203.0.113.1\"] }", pool);
     for hooks in BOTH {
-        let mut bench = Bench::new(&format!("{rules}ports = \"4000-4001\"\nspill = true\n"));
+        let more = "spill = true\nmapping = \"address-and-port-dependent\"\n";
+        let mut bench = Bench::new(&format!("{rules}ports = \"4000-4001\"\n{more}"));
         let to_server = |port| udp((CLIENT, port), (SERVER, 80));
         let used: Vec<_> = (1..=4).map(|port| leaves(&bench, hooks, &to_server(port))).collect();
         let own = used[0].0;
@@ -180,6 +181,30 @@ fn rfc4787_req2_rfc7857_4_with_spill_a_client_goes_on_with_another_address() {
         assert_eq!(leaves(&bench, hooks, &udp((CLIENT, 9), (SERVER, 81))).0, own);
         bench.advance(Duration::from_secs(302));
         assert_eq!(leaves(&bench, hooks, &to_server(9)).0, own);
+    }
+}
+
+/// Its mapping is looked for where it may be, from inside and from outside.
+#[test]
+fn rfc4787_req1_what_is_mapped_to_another_address_stays_there() {
+    let pool = "{ addresses = [\"203.0.113.1\", \"203.0.113.2\"] }";
+    let rules = INTERNET.replace("{ addresses = [\"203.0.113.1\"] }", pool);
+    let more = "spill = true\nfiltering = { udp = \"endpoint-independent\" }\n";
+    for hooks in BOTH {
+        let mut bench = Bench::new(&format!("{rules}ports = \"4000-4000\"\n{more}"));
+        let to =
+            |bench: &Bench, from, port| leaves(bench, hooks, &udp((CLIENT, from), (SERVER, port)));
+        let own = to(&bench, 1, 80);
+        bench.advance(Duration::from_secs(200));
+        let other = to(&bench, 2, 80);
+        assert_ne!(own.0, other.0);
+        bench.advance(Duration::from_secs(150));
+        bench.sweep();
+        // The own address has room again.
+        assert_eq!(to(&bench, 2, 81), other);
+        let seen = bench.send(Hook::TcIngress, &udp((SERVER, 999), other));
+        assert_eq!(seen.verdict, Verdict::TranslatedIn);
+        assert_eq!(frames::read(&seen.frame).destination, (CLIENT, 2));
     }
 }
 
