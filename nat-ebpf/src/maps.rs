@@ -24,7 +24,7 @@ use nat_common::{
     session::Session,
     settings::{Control, SLOTS, Settings},
     source::{Choice, ChoiceKey},
-    stats::{COUNTERS, Counter, RuleCounters},
+    stats::{COUNTERS, Counter, Effort, RuleCounters},
 };
 
 /// Sessions by (inside, remote). Written and read by the data path; read by the controller's sweep
@@ -113,6 +113,11 @@ pub static HINT_PLACES: Array<Place> = Array::with_max_entries(WAYS, 0);
 /// What is known of its ports: place × [`CHUNKS`].
 #[map]
 pub static HINT_CHUNKS: Array<Chunk> = Array::with_max_entries(WAYS * CHUNKS, 0);
+
+/// What the search for ports has cost, by [`Effort`]. Written by the data path; not pinned, because
+/// only measurements read it.
+#[map]
+pub static EFFORT: PerCpuArray<u64> = PerCpuArray::with_max_entries(Effort::COUNT, 0);
 
 /// Tuples that rested, and those that did not rest long enough. Written by the data path.
 #[map]

@@ -7,7 +7,7 @@ use super::{
 };
 use aya::{
     Ebpf,
-    maps::{Array, Map, MapData},
+    maps::{Array, Map, MapData, PerCpuArray},
 };
 use ipnet::Ipv4Net;
 use nat_common::{
@@ -18,7 +18,7 @@ use nat_common::{
     limit::{Client, ClientLimits},
     limits::SWEEP_SESSIONS_MAX,
     source::Choice,
-    stats::{Counter, Hook},
+    stats::{Counter, Effort, Hook},
     verdict::Verdict,
 };
 use nat_ctl::{
@@ -232,6 +232,11 @@ impl Bench {
         Maps::open(&self.pins).unwrap()
     }
 
+    /// Where the programs run.
+    pub fn lab(&self) -> Arc<Lab> {
+        Arc::clone(&self.lab)
+    }
+
     /// The data path's time.
     pub fn now_ns(&self) -> u64 {
         self.now_ns
@@ -416,6 +421,23 @@ impl Bench {
         };
         let context = test_run::context(hook, device, frame.len(), segments);
         test_run::run(&self.ebpf, hook.name(), frame, Some(&context), out)
+    }
+
+    /// The same as [`Self::send_here`] with a plain frame; returns its code and how long the program
+    /// took.
+    pub fn time_here(&self, hook: Hook, frame: &[u8]) -> (u32, Duration) {
+        let device = match hook {
+            Hook::XdpInside | Hook::TcInside => self.devices.0,
+            Hook::XdpOutside | Hook::TcEgress | Hook::TcIngress => self.devices.1,
+        };
+        let context = test_run::context(hook, device, frame.len(), 0);
+        test_run::run_timed(&self.ebpf, hook.name(), frame, Some(&context), &mut Vec::new())
+    }
+
+    /// What searches for ports have cost so far: claims tried, and chunks looked at.
+    pub fn effort(&self) -> [u64; 2] {
+        let map = PerCpuArray::<_, u64>::try_from(self.ebpf.map("EFFORT").unwrap()).unwrap();
+        [Effort::Try, Effort::Look].map(|effort| map.get(&(effort as u32), 0).unwrap().iter().sum())
     }
 }
 
