@@ -6,7 +6,7 @@ use std::{
 };
 
 use nat_tests::lab::{
-    Direction, Offloads, Sniffer,
+    Direction, Sniffer,
     leaks::ipv4_packet,
     topology::{CLIENT, SERVER},
     traffic::tcp_connect,
