@@ -4,7 +4,7 @@
 //! this machine has there toward the client: the kernel fills it in.
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::SocketAddrV4,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
 };
 
@@ -61,7 +61,7 @@ fn tell(socket: &OwnedFd, refused: &Refused) -> io::Result<()> {
         ipi_spec_dst: libc::in_addr { s_addr: 0 },
         ipi_addr: libc::in_addr { s_addr: 0 },
     };
-    let to = SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::from(refused.client()), 0));
+    let to = SockaddrIn::from(SocketAddrV4::new(refused.client(), 0));
     let parts = [io::IoSlice::new(&packet)];
     let control = [ControlMessage::Ipv4PacketInfo(&by)];
     sendmsg(socket.as_raw_fd(), &parts, &control, MsgFlags::MSG_DONTWAIT, Some(&to))?;
