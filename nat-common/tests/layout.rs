@@ -10,6 +10,7 @@ use nat_common::{
     limit::{Bucket, Client, ClientLimits, Counts},
     pool::{Pool, PoolKey},
     ports::Ports,
+    refusal::Refusal,
     rule::{PrefixKey, Rule, RuleBits},
     session::Session,
     settings::{Control, Settings},
@@ -60,6 +61,7 @@ fn types_in_maps_have_no_padding() {
     no_padding!(Pool { table, count, addresses });
     no_padding!(PoolKey { generation, rule, ifindex });
     no_padding!(PrefixKey { generation, address });
+    no_padding!(Refusal { ifindex, length, verdict, zero, quote });
     no_padding!(Rested { tuple, closed_ns });
     no_padding!(Resting { closed_ns, reason, zero });
     no_padding!(Rule { id, ports, action, pooling, mss });

@@ -17,7 +17,8 @@ use nat_common::{
     limit::Client,
     limits::{
         CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, FRAGMENTS_MAX, GUARDS_MAX, HELD_RING_BYTES,
-        INTERFACES_MAX, LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
+        INTERFACES_MAX, LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, REFUSALS_RING_BYTES,
+        RULE_IDS_MAX, RULES_MAX,
     },
     pool::{Pool, PoolKey},
     rule::{PrefixKey, Rule, RuleBits, Subset},
@@ -145,6 +146,11 @@ pub static FRAGMENTS_AWAITED: LruHashMap<FragmentKey, u64> =
 /// [`nat_common::fragment::HeldFrame`] or a [`FragmentKey`]. Written by the data path.
 #[map]
 pub static HELD: RingBuf = RingBuf::with_byte_size(HELD_RING_BYTES, 0);
+
+/// Sessions that were refused, for the controller to tell the client: a
+/// [`nat_common::refusal::Refusal`]. Written by the data path; not pinned, as [`HELD`].
+#[map]
+pub static REFUSALS: RingBuf = RingBuf::with_byte_size(REFUSALS_RING_BYTES, 0);
 
 /// Roles by interface index. Written by the controller.
 #[map]

@@ -13,7 +13,8 @@ use crate::{
     stage::{
         mss,
         open::{self, Before, TRANSLATABLE},
-        parse, port,
+        parse::{self, IPV4_OFFSET},
+        port, refuse,
         session::{self, Found},
         socket,
     },
@@ -105,6 +106,13 @@ fn by_rule<H: Hook>(
         }
         Err(verdict) => request.untranslatable = *verdict as u8,
     }
+    opened(hook).inspect_err(|verdict| {
+        refuse::tell(hook, usize::from(packet.transport_offset) - IPV4_OFFSET, *verdict);
+    })
+}
+
+#[inline(always)]
+fn opened<H: Hook>(hook: &H) -> Result<Translation, Verdict> {
     match Verdict::from_number(open::open_session() as u8) {
         Verdict::TranslatedOut => {}
         verdict => return Err(verdict),

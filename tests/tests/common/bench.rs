@@ -7,7 +7,7 @@ use super::{
 };
 use aya::{
     Ebpf,
-    maps::{Array, Map, MapData, PerCpuArray},
+    maps::{Array, Map, MapData, PerCpuArray, RingBuf},
 };
 use ipnet::Ipv4Net;
 use nat_common::{
@@ -17,6 +17,7 @@ use nat_common::{
     instance::{self, HookMode, Instance, Role, stored},
     limit::{Client, ClientLimits},
     limits::SWEEP_SESSIONS_MAX,
+    refusal::Refusal,
     source::Choice,
     stats::{Counter, Effort, Hook},
     verdict::Verdict,
@@ -100,7 +101,7 @@ pub struct Bench {
     /// Limits of a client in the next table.
     pub limits: ClientLimits,
     /// Indices of the inside and the outside interface.
-    devices: (u32, u32),
+    pub devices: (u32, u32),
 }
 
 /// The same choices for every model.
@@ -293,6 +294,18 @@ impl Bench {
         let mut resting = 0;
         self.maps().cooling.for_each(|_, _| resting += 1).unwrap();
         resting
+    }
+
+    /// What the controller has been told of refused sessions since the last time.
+    pub fn refusals(&mut self) -> Vec<Refusal> {
+        let mut ring = RingBuf::try_from(self.ebpf.map_mut("REFUSALS").unwrap()).unwrap();
+        let mut refusals = Vec::new();
+        while let Some(record) = ring.next() {
+            assert_eq!(record.len(), size_of::<Refusal>());
+            // SAFETY: a record is a `Refusal`, which is made of integers.
+            refusals.push(unsafe { record.as_ptr().cast::<Refusal>().read_unaligned() });
+        }
+        refusals
     }
 
     /// What has become of them, summed over the CPUs.

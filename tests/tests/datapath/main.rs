@@ -17,6 +17,7 @@ mod icmp;
 mod limits;
 mod mss;
 mod own;
+mod refusals;
 mod resources;
 mod rules;
 mod suites;
