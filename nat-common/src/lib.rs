@@ -38,6 +38,7 @@ pub mod packet;
 pub mod pool;
 pub mod port;
 pub mod ports;
+pub mod refusal;
 pub mod rewrite;
 pub mod rule;
 pub mod session;

@@ -111,6 +111,14 @@ pub const HELD_NS: u64 = 2_000_000_000;
 /// Bytes of all frames that are held at a time.
 pub const HELD_TOTAL_BYTES_MAX: usize = 4 << 20;
 
+/// ICMP errors about refused sessions that one CPU has the controller send in a second; and those to one
+/// client. Linux sends one a second to each host, after a burst of six, and 1000 to all.
+pub const REFUSALS_PER_SECOND_MAX: u32 = 200;
+pub const REFUSALS_PER_CLIENT_AND_SECOND_MAX: u32 = 10;
+
+/// Bytes of the ring by which refused sessions reach the controller: some 200.
+pub const REFUSALS_RING_BYTES: u32 = 1 << 14;
+
 /// How long after its last sign a controller is taken to be there: five sweeps.
 pub const ATTENDED_NS: u64 = 10_000_000_000;
 

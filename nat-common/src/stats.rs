@@ -43,6 +43,20 @@ impl RuleCounters {
     }
 }
 
+/// What a search for ports spends.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effort {
+    /// A claim that was tried.
+    Try = 0,
+    /// A chunk of ports that was looked at, or passed over by its word.
+    Look = 1,
+}
+
+impl Effort {
+    pub const COUNT: u32 = 2;
+}
+
 /// The places where packets are seen.
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

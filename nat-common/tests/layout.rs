@@ -11,6 +11,7 @@ use nat_common::{
     mapping::{Mapping, Owner, Shared},
     pool::{Pool, PoolKey},
     ports::Ports,
+    refusal::Refusal,
     rule::{PrefixKey, Rule, RuleBits},
     session::Session,
     settings::{Control, Settings},
@@ -64,6 +65,7 @@ fn types_in_maps_have_no_padding() {
     no_padding!(Pool { table, count, addresses });
     no_padding!(PoolKey { generation, rule, ifindex });
     no_padding!(PrefixKey { generation, address });
+    no_padding!(Refusal { ifindex, length, verdict, zero, quote });
     no_padding!(Rested { tuple, closed_ns });
     no_padding!(Resting { closed_ns, reason, zero, owner_port, owner });
     no_padding!(Rule { id, ports, action, pooling, mss, behaviour, zero });

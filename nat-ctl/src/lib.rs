@@ -22,6 +22,7 @@ mod logging;
 pub mod output;
 pub mod plan;
 mod pools;
+mod refusals;
 mod rule_ids;
 pub mod session;
 pub mod source;

@@ -17,7 +17,8 @@ use nat_common::{
     limit::Client,
     limits::{
         CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, FRAGMENTS_MAX, GUARDS_MAX, HELD_RING_BYTES,
-        INTERFACES_MAX, LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
+        INTERFACES_MAX, LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, REFUSALS_RING_BYTES,
+        RULE_IDS_MAX, RULES_MAX,
     },
     mapping::{Mapping, Owner, Shared},
     pool::{Pool, PoolKey},
@@ -25,7 +26,7 @@ use nat_common::{
     session::Session,
     settings::{Control, SLOTS, Settings},
     source::{Choice, ChoiceKey},
-    stats::{COUNTERS, Counter, RuleCounters},
+    stats::{COUNTERS, Counter, Effort, RuleCounters},
 };
 
 /// Sessions by (inside, remote). Written and read by the data path; read by the controller's sweep
@@ -131,6 +132,11 @@ pub static HINT_PLACES: Array<Place> = Array::with_max_entries(WAYS, 0);
 #[map]
 pub static HINT_CHUNKS: Array<Chunk> = Array::with_max_entries(WAYS * CHUNKS, 0);
 
+/// What the search for ports has cost, by [`Effort`]. Written by the data path; not pinned, because
+/// only measurements read it.
+#[map]
+pub static EFFORT: PerCpuArray<u64> = PerCpuArray::with_max_entries(Effort::COUNT, 0);
+
 /// Tuples that rested, and those that did not rest long enough. Written by the data path.
 #[map]
 pub static COOLDOWN_COUNTERS: PerCpuArray<CooldownCounters> = PerCpuArray::with_max_entries(1, 0);
@@ -157,6 +163,11 @@ pub static FRAGMENTS_AWAITED: LruHashMap<FragmentKey, u64> =
 /// [`nat_common::fragment::HeldFrame`] or a [`FragmentKey`]. Written by the data path.
 #[map]
 pub static HELD: RingBuf = RingBuf::with_byte_size(HELD_RING_BYTES, 0);
+
+/// Sessions that were refused, for the controller to tell the client: a
+/// [`nat_common::refusal::Refusal`]. Written by the data path; not pinned, as [`HELD`].
+#[map]
+pub static REFUSALS: RingBuf = RingBuf::with_byte_size(REFUSALS_RING_BYTES, 0);
 
 /// Roles by interface index. Written by the controller.
 #[map]

@@ -13,7 +13,8 @@ use crate::{
     stage::{
         mss,
         open::{self, Before, TRANSLATABLE},
-        parse, port,
+        parse::{self, IPV4_OFFSET},
+        port, refuse,
         session::{self, Found},
         socket,
     },
@@ -105,19 +106,29 @@ fn by_rule<H: Hook>(
         }
         Err(verdict) => request.untranslatable = *verdict as u8,
     }
+    opened(hook, before).map_err(|number| {
+        let verdict = Verdict::from_number(number as u8);
+        refuse::tell(hook, usize::from(packet.transport_offset) - IPV4_OFFSET, verdict);
+        verdict
+    })
+}
+
+/// Makes the session, or says by the number of a verdict why there is none.
+#[inline(always)]
+fn opened<H: Hook>(hook: &H, before: Before) -> Result<Translation, u32> {
     let mut number = open::open_session();
     // Here, because there is no room on the stack for it below the judgement.
-    if before == Before::Ended && open::request()?.instead {
+    if before == Before::Ended && open::request().is_ok_and(|request| request.instead) {
         open::end_before();
     }
     if number == TRANSLATED {
         number = admitted(hook);
-        if number == TRANSLATED {
-            return Ok(open::request()?.to);
+        if let (TRANSLATED, Ok(request)) = (number, open::request()) {
+            return Ok(request.to);
         }
         open::refuse_session(number);
     }
-    Err(Verdict::from_number(number as u8))
+    Err(number)
 }
 
 /// The number of the verdict of a packet that has a session.

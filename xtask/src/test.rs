@@ -33,11 +33,11 @@ pub fn test(options: &Options) -> Result<()> {
 const BUDGETS: [(&str, u64); 7] = [
     ("set-up", 12),
     ("format", 1),
-    ("clippy", 8),
-    ("clippy-ebpf", 3),
-    ("unit tests", 8),
-    ("build", 4),
-    ("end-to-end tests", 9),
+    ("clippy", 5),
+    ("clippy-ebpf", 2),
+    ("unit tests", 6),
+    ("build", 3),
+    ("end-to-end tests", 16),
 ];
 
 fn budget(stage: &str) -> Duration {

@@ -152,6 +152,7 @@ pub fn start(
         attached.forward_log()?;
     }
     attached.hold_fragments()?;
+    attached.answer_refusals()?;
     let controller = Controller::new(attached, source, config, text, network, sources, desired);
     controller.warnings().for_each(|warning| tracing::warn!("{warning}"));
     Ok((controller, StaticRoutes::new(before)))

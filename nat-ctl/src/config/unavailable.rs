@@ -4,7 +4,7 @@
 use toml::Spanned;
 
 use super::document::Span;
-use super::model::{File, RuleTable};
+use super::model::File;
 use super::report::Report;
 
 /// A key that is refused.
@@ -51,8 +51,4 @@ pub(super) fn refuse(keys: &[Key], file: &File, report: &mut Report<'_>) {
 
 fn at<T>(value: &Option<Spanned<T>>) -> Vec<Span> {
     value.iter().map(Spanned::span).collect()
-}
-
-fn in_rules<T>(file: &File, key: fn(&RuleTable) -> &Option<Spanned<T>>) -> Vec<Span> {
-    file.rules.iter().filter_map(|rule| key(rule.get_ref()).as_ref()).map(Spanned::span).collect()
 }

@@ -48,6 +48,9 @@ pub trait Hook: Frame {
     /// Whether this machine itself sends the packet.
     fn own(&self) -> bool;
 
+    /// Index of the interface by which the packet came to this machine; 0 for one that it sends itself.
+    fn arrived(&self) -> u32;
+
     /// The program's context, for the kernel's helpers.
     fn context(&self) -> *mut c_void;
 

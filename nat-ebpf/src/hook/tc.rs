@@ -212,6 +212,11 @@ impl Hook for Tc {
     }
 
     #[inline(always)]
+    fn arrived(&self) -> u32 {
+        self.skb().ingress_ifindex
+    }
+
+    #[inline(always)]
     fn route(&self, _packet: &Packet, destination: Ipv4, _by: Role) -> Result<u32, Verdict> {
         match self.hook {
             // It does not leave, but is translated as if it did.

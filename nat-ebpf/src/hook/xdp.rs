@@ -135,6 +135,11 @@ impl Hook for Xdp {
     }
 
     #[inline(always)]
+    fn arrived(&self) -> u32 {
+        self.ctx.ingress_ifindex() as u32
+    }
+
+    #[inline(always)]
     fn route(&self, packet: &Packet, destination: Ipv4, by: Role) -> Result<NextHop, Verdict> {
         let ifindex = self.ctx.ingress_ifindex() as u32;
         redirect::next_hop(self.ctx.as_ptr(), packet, destination, ifindex, by)

@@ -14,6 +14,7 @@ use nat_common::{
     hint::Hint,
     mapping::{self, Mapping, Owner, Shared, Users, Uses},
     session::{Session, deadline, live, seconds},
+    stats::Effort,
     verdict::Verdict,
 };
 
@@ -25,7 +26,7 @@ use crate::{
         cooldown, hints,
         open::{EXISTS, Request, refused, request},
         port::Tried,
-        session,
+        session, stats,
     },
 };
 
@@ -345,6 +346,7 @@ pub extern "C" fn try_endpoint(port: u32) -> u32 {
 
 #[inline(always)]
 fn tried(request: &mut Request, desk: &mut Desk) -> Tried {
+    stats::spend(Effort::Try);
     let now_ns = request.now_ns;
     let inside = (request.key.local, request.key.local_port);
     desk.key = mapping::key(&request.key, request.external, request.birth.range);

@@ -15,6 +15,7 @@ pub mod own;
 pub mod parse;
 pub mod port;
 pub mod redirect;
+pub mod refuse;
 pub mod search;
 pub mod session;
 pub mod socket;

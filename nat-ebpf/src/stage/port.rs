@@ -8,6 +8,7 @@ use nat_common::{
     hint::{self, Hint, TICK_NS},
     limits::{CLAIM_ROUNDS_MAX, PORT_TRIES_MAX, SPILL_ADDRESSES_MAX},
     session::{Birth, Session},
+    stats::Effort,
     verdict::Verdict,
 };
 
@@ -19,6 +20,7 @@ use crate::{
         open::{self, EXISTS, Request, request},
         search::{self, Outcome},
         session::{self, Holder},
+        stats,
     },
 };
 
@@ -286,6 +288,7 @@ pub extern "C" fn try_port(port: u32) -> u32 {
 /// Claims the tuple.
 #[inline(always)]
 fn tried(request: &mut Request, port: Port) -> Tried {
+    stats::spend(Effort::Try);
     request.claim = request.key.translated(request.external, port);
     let inside = (request.key.local, request.key.local_port);
     request.entry = Session::new(&request.claim, inside, &request.birth, request.now_ns);

@@ -14,6 +14,7 @@ use nat_common::{
     addr::Port,
     hint::{self, CHUNK_PORTS, Hint, Rank, TICK_NS, When},
     limits::SEARCH_TURNS_MAX,
+    stats::Effort,
     verdict::Verdict,
 };
 
@@ -23,6 +24,7 @@ use super::{
     hints,
     open::{Request, request},
     port::{self, Tried},
+    stats,
 };
 
 /// A search, in this CPU's memory.
@@ -155,6 +157,7 @@ pub extern "C" fn look_at_ports() -> u32 {
 
 #[inline(always)]
 fn look(search: &mut Search) {
+    stats::spend(Effort::Look);
     let number = search.next;
     search.next = if number >= search.last { search.first } else { number + 1 };
     search.left -= 1;

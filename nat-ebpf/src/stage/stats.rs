@@ -1,12 +1,12 @@
 //! Counters. Each CPU has its own copy, and programs of one CPU do not interrupt each other.
 use nat_common::{
-    stats::{Hook, RuleCounters, counter_index},
+    stats::{Effort, Hook, RuleCounters, counter_index},
     verdict::{Fate, Verdict},
 };
 
 use crate::{
     hook::Weight,
-    maps::{RULE_COUNTERS, VERDICTS},
+    maps::{EFFORT, RULE_COUNTERS, VERDICTS},
 };
 
 /// Counts a packet's end.
@@ -17,6 +17,15 @@ pub fn count(hook: Hook, verdict: Verdict, weight: Weight) {
         let counter = unsafe { &mut *counter };
         counter.packets += weight.packets;
         counter.bytes += weight.bytes;
+    }
+}
+
+/// Counts a step of a search for a port.
+#[inline(always)]
+pub fn spend(effort: Effort) {
+    if let Some(count) = EFFORT.get_ptr_mut(effort as u32) {
+        // SAFETY: this CPU's own copy.
+        unsafe { *count += 1 };
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use aya::{
     Ebpf,
-    maps::{Array, Map, MapData},
+    maps::{Array, Map, MapData, PerCpuArray, RingBuf},
 };
 use ipnet::Ipv4Net;
 use nat_common::{
@@ -17,8 +17,9 @@ use nat_common::{
     instance::{self, HookMode, Instance, Role, stored},
     limit::{Client, ClientLimits},
     limits::SWEEP_SESSIONS_MAX,
+    refusal::Refusal,
     source::Choice,
-    stats::{Counter, Hook},
+    stats::{Counter, Effort, Hook},
     verdict::Verdict,
 };
 use nat_ctl::{
@@ -100,7 +101,7 @@ pub struct Bench {
     /// Limits of a client in the next table.
     pub limits: ClientLimits,
     /// Indices of the inside and the outside interface.
-    devices: (u32, u32),
+    pub devices: (u32, u32),
 }
 
 /// The same choices for every model.
@@ -232,6 +233,11 @@ impl Bench {
         Maps::open(&self.pins).unwrap()
     }
 
+    /// Where the programs run.
+    pub fn lab(&self) -> Arc<Lab> {
+        Arc::clone(&self.lab)
+    }
+
     /// The data path's time.
     pub fn now_ns(&self) -> u64 {
         self.now_ns
@@ -288,6 +294,18 @@ impl Bench {
         let mut resting = 0;
         self.maps().cooling.for_each(|_, _| resting += 1).unwrap();
         resting
+    }
+
+    /// What the controller has been told of refused sessions since the last time.
+    pub fn refusals(&mut self) -> Vec<Refusal> {
+        let mut ring = RingBuf::try_from(self.ebpf.map_mut("REFUSALS").unwrap()).unwrap();
+        let mut refusals = Vec::new();
+        while let Some(record) = ring.next() {
+            assert_eq!(record.len(), size_of::<Refusal>());
+            // SAFETY: a record is a `Refusal`, which is made of integers.
+            refusals.push(unsafe { record.as_ptr().cast::<Refusal>().read_unaligned() });
+        }
+        refusals
     }
 
     /// What has become of them, summed over the CPUs.
@@ -425,6 +443,23 @@ impl Bench {
         };
         let context = test_run::context(hook, device, frame.len(), segments);
         test_run::run(&self.ebpf, hook.name(), frame, Some(&context), out)
+    }
+
+    /// The same as [`Self::send_here`] with a plain frame; returns its code and how long the program
+    /// took.
+    pub fn time_here(&self, hook: Hook, frame: &[u8]) -> (u32, Duration) {
+        let device = match hook {
+            Hook::XdpInside | Hook::TcInside => self.devices.0,
+            Hook::XdpOutside | Hook::TcEgress | Hook::TcIngress => self.devices.1,
+        };
+        let context = test_run::context(hook, device, frame.len(), 0);
+        test_run::run_timed(&self.ebpf, hook.name(), frame, Some(&context), &mut Vec::new())
+    }
+
+    /// What searches for ports have cost so far: claims tried, and chunks looked at.
+    pub fn effort(&self) -> [u64; 2] {
+        let map = PerCpuArray::<_, u64>::try_from(self.ebpf.map("EFFORT").unwrap()).unwrap();
+        [Effort::Try, Effort::Look].map(|effort| map.get(&(effort as u32), 0).unwrap().iter().sum())
     }
 }
 

@@ -1,4 +1,6 @@
 //! BPF_PROG_TEST_RUN of the loaded programs.
+use std::time::Duration;
+
 use aya::{
     Ebpf,
     programs::{Program, TestRun, TestRunOptions},
@@ -31,6 +33,17 @@ pub fn run(
     context: Option<&[u8]>,
     out: &mut Vec<u8>,
 ) -> u32 {
+    run_timed(ebpf, program, frame, context, out).0
+}
+
+/// The same, and how long the program took.
+pub fn run_timed(
+    ebpf: &Ebpf,
+    program: &str,
+    frame: &[u8],
+    context: Option<&[u8]>,
+    out: &mut Vec<u8>,
+) -> (u32, Duration) {
     *out = vec![0; OUTPUT_BYTES];
     let mut options = TestRunOptions::new();
     options.data_in = Some(frame);
@@ -43,7 +56,7 @@ pub fn run(
     };
     let result = result.unwrap();
     out.truncate(result.data_size_out as usize);
-    result.return_value
+    (result.return_value, result.duration)
 }
 
 /// `struct xdp_md` or `struct __sk_buff` (include/uapi/linux/bpf.h) as a hook's packets have it.

@@ -18,6 +18,7 @@ mod limits;
 mod mapping;
 mod mss;
 mod own;
+mod refusals;
 mod resources;
 mod rules;
 mod suites;

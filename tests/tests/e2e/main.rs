@@ -7,6 +7,7 @@ mod adoption;
 mod connections;
 mod cooldown;
 mod discovery;
+mod exhaustion;
 mod fragments;
 mod gateway;
 mod hairpin;

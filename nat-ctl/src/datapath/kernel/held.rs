@@ -10,16 +10,11 @@ use std::{
     time::Instant,
 };
 
-use aya::{
-    Ebpf,
-    maps::{MapData, RingBuf},
-};
+use aya::Ebpf;
 use nat_common::fragment::RETURNED_MARK;
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    time::{MissedTickBehavior, interval},
-};
+use tokio::time::{MissedTickBehavior, interval};
 
+use super::ring::Ring;
 use crate::{
     datapath::Error,
     fragments::{Frame, Held, Key, PATIENCE},
@@ -38,20 +33,15 @@ pub fn start(ebpf: &mut Ebpf) -> Result<(), Error> {
             Error::kernel(format!("cannot hold fragments: {what}"))(error.into())
         }
     };
-    let map = ebpf.take_map("HELD").ok_or(Error::NoObject)?;
-    let ring = RingBuf::try_from(map)
-        .map_err(|error| Error::kernel("cannot read held fragments")(error.into()))?;
+    let ring = Ring::take(ebpf, "HELD", "cannot hold fragments")?;
     let out = socket(None).map_err(failed("a packet socket"))?;
     let back = socket(Some(RETURNED_MARK)).map_err(failed("a marked packet socket"))?;
-    // SAFETY: the ring owns its descriptor and keeps it open for as long as it lives.
-    let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
-        .map_err(|error| failed("its ring")(error.into_parts().1))?;
     tokio::spawn(Holder { ring, out, back, held: Held::default() }.run());
     Ok(())
 }
 
 struct Holder {
-    ring: AsyncFd<RingBuf<MapData>>,
+    ring: Ring,
     out: OwnedFd,
     back: OwnedFd,
     held: Held,
@@ -63,12 +53,9 @@ impl Holder {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                ready = self.ring.readable_mut() => match ready {
-                    Ok(mut ready) => ready.clear_ready(),
-                    Err(error) => {
-                        tracing::error!("fragments are not held any more: {error}");
-                        return;
-                    }
+                ready = self.ring.ready() => if let Err(error) = ready {
+                    tracing::error!("fragments are not held any more: {error}");
+                    return;
                 },
                 _ = ticks.tick() => {
                     let expired = self.held.expire(Instant::now());
@@ -81,10 +68,10 @@ impl Holder {
         }
     }
 
-    /// Takes what the ring has. After the readiness is cleared: what comes later makes it anew.
+    /// Takes what the ring has.
     fn drain(&mut self) {
-        let (ring, now) = (self.ring.get_mut(), Instant::now());
-        while let Some(record) = ring.next() {
+        let now = Instant::now();
+        while let Some(record) = self.ring.next() {
             take(&record, &mut self.held, (&self.out, &self.back), now);
         }
     }

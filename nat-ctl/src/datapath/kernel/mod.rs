@@ -9,6 +9,8 @@ mod link;
 pub mod load;
 pub mod maps;
 pub mod pins;
+mod refused;
+mod ring;
 mod state;
 pub mod table;
 
@@ -225,6 +227,12 @@ impl Attached {
     /// be called at most once, within a tokio runtime.
     pub fn hold_fragments(&mut self) -> Result<(), Error> {
         held::start(&mut self.ebpf)
+    }
+
+    /// Tells clients whose sessions are refused, until the task is dropped. To be called at most once,
+    /// within a tokio runtime.
+    pub fn answer_refusals(&mut self) -> Result<(), Error> {
+        refused::start(&mut self.ebpf)
     }
 
     /// Forwards what the data path logs to this process's log, until the task is dropped. To be
