@@ -49,13 +49,13 @@ pub fn way_out<H: Hook>(hook: &mut H, packet: &Packet, now_ns: u64) -> Result<()
     if flow == Err(Verdict::Fragment) && hook.fragment(packet, Direction::Outbound)? {
         return Ok(());
     }
+    // Before anything is made or changed: a packet that does not leave by an outside interface is
+    // none of ours, and one that the stack must see first has to reach it as it is.
+    let route = hook.route(packet, packet.destination, Role::Outside)?;
     let found = match &flow {
         Ok(key) => session::find(Direction::Outbound, key, now_ns)?,
         Err(_) => Found::Absent,
     };
-    // Before anything is made or changed: a packet that does not leave by an outside interface is
-    // none of ours, and one that the stack must see first has to reach it as it is.
-    let route = hook.route(packet, packet.destination, Role::Outside)?;
 
     let to = match (found, &flow) {
         // The server may not have forgotten the last connection: a new one gets another port.
