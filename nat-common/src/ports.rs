@@ -113,6 +113,14 @@ impl Ports {
         bits
     }
 
+    /// Whether a port is allowed. Without a branch, as [`Ports::at`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn has(&self, port: Port) -> bool {
+        let port = port.number() as u32;
+        self.among(port - port % 64) >> (port % 64) & 1 == 1
+    }
+
     /// The number of a port, if it is allowed.
     #[must_use]
     pub fn number(&self, port: u16) -> Option<u32> {
@@ -196,6 +204,7 @@ mod tests {
             for port in first.saturating_sub(3)..=at {
                 let position = set.binary_search(&port).ok();
                 prop_assert_eq!(ports.number(port), position.map(|at| at as u32), "{}", port);
+                prop_assert_eq!(ports.has(Port::new(port)), position.is_some(), "{}", port);
             }
         }
     }

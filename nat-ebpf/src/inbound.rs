@@ -86,6 +86,7 @@ fn belonging<H: Hook>(
     request.flags = packet.tcp_flags();
     request.before = before;
     request.own = false;
+    request.joins = false;
     request.egress = hook.arrived_by();
     request.now_ns = now_ns;
     match enter(hook) {

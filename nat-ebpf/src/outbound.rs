@@ -158,7 +158,8 @@ fn with_port<H: Hook>(hook: &H) -> u32 {
             return number;
         }
         let Ok(request) = open::request() else { break };
-        if !socket::has(hook.context(), &request.claim) {
+        // The one that sends may have it.
+        if request.keeps_its_port() || !socket::has(hook.context(), &request.claim) {
             return open::publish_session();
         }
     }

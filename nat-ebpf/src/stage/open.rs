@@ -77,6 +77,11 @@ pub struct Request {
 
     /// The external address, and the ports to try on it.
     pub external: Ipv4,
+    /// Whether the packet takes part in the rule's pool with the address that it has, and is not
+    /// covered by the rule otherwise: see [`own::pool`].
+    pub joins: bool,
+    /// Whether it is to keep its port, if nobody has it: see [`port::claim_port`].
+    pub keeps: bool,
     /// A [`Pooling`].
     pub pooling: u8,
     pub candidates: Candidates,
@@ -99,6 +104,12 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether what has been claimed is what a packet of this machine has anyway.
+    #[inline(always)]
+    pub fn keeps_its_port(&self) -> bool {
+        self.keeps && self.claim.local_port == self.key.local_port
+    }
+
     /// Whether its session uses a mapping.
     #[inline(always)]
     pub fn maps(&self) -> bool {
@@ -253,10 +264,11 @@ fn log(verdict: Verdict) {
 #[inline(always)]
 fn answer() -> Result<(), Verdict> {
     request()?.instead = false;
+    request()?.joins = false;
     let Request { source, destination, protocol, .. } = *request()?;
     match classify::rule(source, destination, protocol) {
         Ok(matched) => request()?.matched = matched,
-        Err(Verdict::Unmatched) => return Err(untranslated(request()?, Verdict::Unmatched)),
+        Err(Verdict::Unmatched) => beside(request()?)?,
         Err(verdict) => return Err(verdict),
     }
     // Read back from the map: otherwise the verifier, which knows what each word of the rules' sets
@@ -282,20 +294,40 @@ fn answer() -> Result<(), Verdict> {
     Err(verdict)
 }
 
-/// What becomes of a packet that leaves as it is. One that this machine sends should have an address
-/// of the interface by which it leaves: upstream, another one looks forged.
+/// What becomes of a packet that no rule covers: it leaves as it is, but not from what may be a client's
+/// endpoint. Then that client's rule takes it.
+#[inline(always)]
+fn beside(request: &mut Request) -> Result<(), Verdict> {
+    let Some(position) = own::pool() else {
+        return Err(untranslated(request, Verdict::Unmatched));
+    };
+    match by_its_address(request, Verdict::Unmatched) {
+        Verdict::Unmatched => {}
+        verdict => return Err(verdict),
+    }
+    request.matched = Matched { generation: classify::generation()?, position };
+    request.joins = true;
+    Ok(())
+}
+
+/// What becomes of a packet that leaves as it is.
 #[inline(always)]
 fn untranslated(request: &Request, passed: Verdict) -> Verdict {
+    match own::passed(passed) {
+        dropped if matches!(dropped.fate(), Fate::Dropped) => dropped,
+        passed => by_its_address(request, passed),
+    }
+}
+
+/// What this machine sends should have an address of the interface by which it leaves: upstream, another
+/// one looks forged.
+#[inline(always)]
+fn by_its_address(request: &Request, passed: Verdict) -> Verdict {
     let Ok(generation) = classify::generation() else {
         return Verdict::NotConfigured;
     };
-    let passed = own::passed(passed);
     let has = |ifindex| locals::has(ifindex, request.source);
-    if matches!(passed.fate(), Fate::Dropped)
-        || !request.own
-        || has(request.egress)
-        || !has(locals::ANY_INTERFACE)
-    {
+    if !request.own || has(request.egress) || !has(locals::ANY_INTERFACE) {
         return passed;
     }
     match classify::settings(generation) {
@@ -408,6 +440,10 @@ pub extern "C" fn choose_external() -> u32 {
     let Ok(request) = request() else {
         return Verdict::NotConfigured as u32;
     };
+    if request.joins {
+        request.external = request.source;
+        return u32::from(TRANSLATABLE);
+    }
     request.external = Ipv4::UNSPECIFIED;
     let matched = request.matched;
     let Ok(rule) = matched.rule() else {

@@ -14,7 +14,8 @@ use super::{
 
 /// Whether a packet that a `snat` rule covers stays as it is, because somebody outside has begun the
 /// conversation and knows this endpoint: it is TCP that opens nothing, answers an ICMP query or what was
-/// sent to this machine, or is UDP from a port that translation does not use.
+/// sent to this machine, or is UDP from a port that translation does not use. From one that it uses, UDP
+/// gets a session, which keeps the port if no client has it.
 ///
 /// Asked of this CPU's [`Request`].
 #[inline(always)]
@@ -46,6 +47,36 @@ fn may_stay(request: &Request) -> bool {
         Some(Protocol::Udp) => !ports.contains(request.key.local_port.number()),
         _ => false,
     }
+}
+
+/// The position of the rule in whose pool a packet takes part that no rule covers, because it begins
+/// something from an endpoint which that rule may give to a client. Its tuple has to be claimed, and to
+/// rest afterwards, like a client's.
+#[inline(always)]
+pub fn pool() -> Option<u32> {
+    let position = own_pool();
+    (position != NO_POOL).then_some(position)
+}
+
+/// No rule has this position.
+const NO_POOL: u32 = u32::MAX;
+
+/// [`pool`], or [`NO_POOL`]. Exported like [`own_packet_stays`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn own_pool() -> u32 {
+    request().ok().and_then(|request| pool_of(request)).unwrap_or(NO_POOL)
+}
+
+#[inline(always)]
+fn pool_of(request: &Request) -> Option<u32> {
+    let begins = request.untranslatable == TRANSLATABLE
+        && request.destination.is_unicast()
+        && (request.protocol != Protocol::Tcp as u8 || request.flags.opens());
+    if !begins {
+        return None;
+    }
+    ports(request)?.rule(request.key.local_port.number())
 }
 
 /// The verdict of a packet that leaves as it is: `passed`, unless its endpoint is a client's.

@@ -7,6 +7,7 @@ use nat_common::{
     flow::Direction,
     hint::{self, Hint, TICK_NS},
     limits::{CLAIM_ROUNDS_MAX, PORT_TRIES_MAX, SPILL_ADDRESSES_MAX},
+    pool::Pooling,
     session::{Birth, Session},
     stats::Effort,
     verdict::Verdict,
@@ -65,6 +66,9 @@ pub extern "C" fn claim_port(held: u32) -> u32 {
             joined => return mapping::joined(joined),
         }
     }
+    if held == 0 && is_kept() {
+        return if is_mapped() { mapping::made() } else { Verdict::TranslatedOut as u32 };
+    }
     for _ in 0..SPILL_ADDRESSES_MAX {
         let verdict = claim_here(held);
         if verdict != Verdict::NoPort as u32
@@ -75,6 +79,30 @@ pub extern "C" fn claim_port(held: u32) -> u32 {
         held = 0;
     }
     claim_here(held)
+}
+
+/// Claims the port that a packet of this machine has already, if it is to keep that and nobody has it.
+#[inline(always)]
+fn is_kept() -> bool {
+    may_keep_port() != 0
+        && request().is_ok_and(|request| attempt(request.key.local_port) == Tried::Claimed)
+}
+
+/// Notes what this machine's own packets have of their own: whether this CPU's request may keep its port:
+/// 0 or 1.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn may_keep_port() -> u32 {
+    let Ok(request) = request() else { return 0 };
+    request.keeps = request.own
+        && request.external == request.source
+        && request.ports.has(request.key.local_port);
+    if request.joins {
+        // The rule is not for this packet: it has its address, and nobody asked for smaller segments.
+        request.pooling = Pooling::Paired as u8;
+        request.birth.mss = 0;
+    }
+    request.keeps.into()
 }
 
 /// Joins the request's mapping, which may be on another address of the pool.

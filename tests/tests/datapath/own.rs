@@ -1,8 +1,10 @@
 //! What the gateway itself sends from the addresses that translation uses, too.
-use nat_common::{stats::Hook, verdict::Verdict};
+use std::time::Duration;
+
+use nat_common::{cooldown::Cooldown, stats::Hook, verdict::Verdict};
 
 use super::{
-    bench::{Bench, INTERNET},
+    bench::{Bench, INTERNET, NO_COOLDOWN},
     frames::{self, ACK, CLIENT, FIN, GATEWAY, RST, SERVER, SYN},
 };
 
@@ -24,52 +26,141 @@ fn passes(bench: &Bench, frame: &[u8], verdict: Verdict) {
     assert_eq!(seen.frame, frame);
 }
 
-/// A client has the tuple: the gateway's own packet would get the client's answers, or bring the
-/// client its own. With any rule, or none, that lets it pass.
+/// What is translated to what it was: its tuple is claimed.
+#[track_caller]
+fn keeps(bench: &Bench, frame: &[u8]) {
+    passes(bench, frame, Verdict::TranslatedOut);
+}
+
+/// What leaves from another port of the same address: its own is a client's, or rests.
+#[track_caller]
+fn moves(bench: &Bench, frame: &[u8]) -> u16 {
+    let seen = bench.send_own(frame);
+    assert_eq!(seen.verdict, Verdict::TranslatedOut);
+    let (before, after) = (frames::read(frame), frames::read(&seen.frame));
+    assert_eq!((after.source.0, after.destination.0), (before.source.0, before.destination.0));
+    assert_ne!(after.source.1, before.source.1);
+    after.source.1
+}
+
+/// The external ports of a client's TCP, UDP and ICMP.
+fn of_a_client(bench: &Bench) -> (u16, u16, u16) {
+    let port = |frame: &[u8]| {
+        let seen = bench.send(Hook::TcEgress, frame);
+        assert_eq!(seen.verdict, Verdict::TranslatedOut);
+        frames::read(&seen.frame).source.1
+    };
+    (
+        port(&frames::tcp((CLIENT, 5000), (SERVER, 80), SYN, b"")),
+        port(&frames::udp((CLIENT, 5000), (SERVER, 53), b"x")),
+        port(&frames::echo(true, CLIENT, SERVER, 5000)),
+    )
+}
+
+/// Whatever a client has, the gateway's own packet would get the client's answers, or bring the client
+/// its own: what begins something gets another port, and what does not has no business there.
 #[test]
 fn the_gateways_own_packets_do_not_pass_for_a_clients() {
+    let bench = Bench::new(INTERNET);
+    let (tcp, udp, echo) = of_a_client(&bench);
+    for flags in [ACK, RST, FIN | ACK] {
+        let frame = frames::tcp((GATEWAY, tcp), (SERVER, 80), flags, b"");
+        passes(&bench, &frame, Verdict::OwnPortTaken);
+    }
+    moves(&bench, &frames::tcp((GATEWAY, tcp), (SERVER, 80), SYN, b""));
+    moves(&bench, &frames::udp((GATEWAY, udp), (SERVER, 53), b"x"));
+    moves(&bench, &frames::echo(true, GATEWAY, SERVER, echo));
+    passes(&bench, &frames::echo(false, GATEWAY, SERVER, echo), Verdict::Unmatched);
+    assert_eq!(bench.sessions().len(), 6);
+}
+
+/// A `route` rule leaves a packet as it is, or drops it.
+#[test]
+fn what_is_routed_is_not_translated_even_if_a_client_has_its_endpoint() {
     let route = INTERNET
         .replace("internet", "gateway")
         .replace("10.77.0.0/24", "203.0.113.1")
         .replace("snat", "route")
         .replace("source = { addresses = [\"203.0.113.1\"] }\n", "");
-    for (rules, passed) in
-        [(INTERNET.to_owned(), Verdict::Unmatched), (format!("{route}{INTERNET}"), Verdict::Routed)]
-    {
-        let bench = Bench::new(&rules);
-        let port = |frame: &[u8]| {
-            let seen = bench.send(Hook::TcEgress, frame);
-            assert_eq!(seen.verdict, Verdict::TranslatedOut);
-            frames::read(&seen.frame).source.1
-        };
-        let tcp = port(&frames::tcp((CLIENT, 5000), (SERVER, 80), SYN, b""));
-        let udp = port(&frames::udp((CLIENT, 5000), (SERVER, 53), b"x"));
-        let echo = port(&frames::echo(true, CLIENT, SERVER, 5000));
-        for flags in [SYN, ACK, RST, FIN | ACK] {
-            let frame = frames::tcp((GATEWAY, tcp), (SERVER, 80), flags, b"");
-            passes(&bench, &frame, Verdict::OwnPortTaken);
-        }
-        passes(&bench, &frames::udp((GATEWAY, udp), (SERVER, 53), b"x"), Verdict::OwnPortTaken);
-        passes(&bench, &frames::echo(true, GATEWAY, SERVER, echo), Verdict::OwnPortTaken);
-        // Toward others, and from other ports, it is nobody's but the gateway's.
-        passes(&bench, &frames::udp((GATEWAY, udp), (SERVER, 54), b"x"), passed);
-        passes(&bench, &frames::udp((GATEWAY, udp ^ 1), (SERVER, 53), b"x"), passed);
-        passes(&bench, &frames::tcp((GATEWAY, tcp ^ 1), (SERVER, 80), SYN, b""), passed);
-        passes(&bench, &frames::echo(true, GATEWAY, SERVER, echo ^ 1), passed);
-        passes(&bench, &frames::echo(false, GATEWAY, SERVER, echo), passed);
-        assert_eq!(bench.sessions().len(), 3);
+    let bench = Bench::new(&format!("{route}{INTERNET}"));
+    let (tcp, udp, echo) = of_a_client(&bench);
+    for flags in [SYN, ACK, RST, FIN | ACK] {
+        let frame = frames::tcp((GATEWAY, tcp), (SERVER, 80), flags, b"");
+        passes(&bench, &frame, Verdict::OwnPortTaken);
+    }
+    passes(&bench, &frames::udp((GATEWAY, udp), (SERVER, 53), b"x"), Verdict::OwnPortTaken);
+    passes(&bench, &frames::echo(true, GATEWAY, SERVER, echo), Verdict::OwnPortTaken);
+    let passed = Verdict::Routed;
+    passes(&bench, &frames::udp((GATEWAY, udp ^ 1), (SERVER, 53), b"x"), passed);
+    passes(&bench, &frames::tcp((GATEWAY, tcp ^ 1), (SERVER, 80), SYN, b""), passed);
+    passes(&bench, &frames::echo(true, GATEWAY, SERVER, echo ^ 1), passed);
+    passes(&bench, &frames::echo(false, GATEWAY, SERVER, echo), passed);
+    assert_eq!(bench.sessions().len(), 3);
+}
+
+/// Without any rule for it: no client gets its endpoint as long as it has it.
+#[test]
+fn what_the_gateway_begins_claims_its_tuple_and_keeps_its_port() {
+    let bench = Bench::new(&format!("{INTERNET}ports = \"2000-2000\"\n"));
+    let flows = [
+        frames::tcp((GATEWAY, 2000), (SERVER, 80), SYN, b""),
+        frames::udp((GATEWAY, 2000), (SERVER, 53), b"x"),
+        frames::echo(true, GATEWAY, SERVER, 2000),
+    ];
+    for frame in &flows {
+        keeps(&bench, frame);
+        keeps(&bench, frame);
+    }
+    assert_eq!(bench.sessions().len(), 3);
+    let answers = [
+        frames::tcp((SERVER, 80), (GATEWAY, 2000), SYN | ACK, b""),
+        frames::udp((SERVER, 53), (GATEWAY, 2000), b"x"),
+        frames::echo(false, SERVER, GATEWAY, 2000),
+    ];
+    for answer in &answers {
+        let seen = bench.send(Hook::TcIngress, answer);
+        assert_eq!((seen.verdict, &seen.frame), (Verdict::TranslatedIn, answer));
+    }
+    for client in [
+        frames::tcp((CLIENT, 1), (SERVER, 80), SYN, b""),
+        frames::udp((CLIENT, 1), (SERVER, 53), b"x"),
+        frames::echo(true, CLIENT, SERVER, 1),
+    ] {
+        assert_eq!(bench.send(Hook::TcEgress, &client).verdict, Verdict::NoPort);
     }
 }
 
-/// When the client's session has ended, its tuple is anybody's.
+/// It is nobody's business which ports the gateway uses that translation does not, or for whom there
+/// is no one that could answer.
 #[test]
-fn an_ended_session_is_not_in_the_way() {
+fn what_no_client_could_get_is_left_alone() {
+    let bench = Bench::new(&format!("{INTERNET}ports = \"2000-3000\"\n"));
+    for frame in [
+        frames::tcp((GATEWAY, 1999), (SERVER, 80), SYN, b""),
+        frames::udp((GATEWAY, 3001), (SERVER, 53), b"x"),
+        frames::udp((GATEWAY, 2500), ([224, 0, 0, 251].into(), 5353), b"x"),
+        frames::tcp((GATEWAY, 2500), (SERVER, 80), SYN | ACK, b""),
+    ] {
+        passes(&bench, &frame, Verdict::Unmatched);
+    }
+    assert_eq!(bench.sessions(), []);
+}
+
+/// The server may still hold the connection, whoever it was with.
+#[test]
+fn what_rests_is_not_used_by_the_gateway_either() {
+    let cooldown = Cooldown { wait_ns: [60_000_000_000; 4], enabled: 1, ..NO_COOLDOWN };
     let mut bench = Bench::new(INTERNET);
+    bench.cooldown = Some(cooldown);
+    bench.apply(INTERNET);
     let sent = bench.send(Hook::TcEgress, &frames::udp((CLIENT, 5000), (SERVER, 53), b"x"));
     let own = frames::udp((GATEWAY, frames::read(&sent.frame).source.1), (SERVER, 53), b"x");
-    passes(&bench, &own, Verdict::OwnPortTaken);
-    bench.advance(std::time::Duration::from_secs(22));
-    passes(&bench, &own, Verdict::Unmatched);
+    moves(&bench, &own);
+    bench.advance(Duration::from_secs(22));
+    moves(&bench, &own);
+    bench.advance(Duration::from_secs(90));
+    bench.sweep();
+    keeps(&bench, &own);
 }
 
 /// A rule for `local-host` is for conversations that the gateway begins.
@@ -88,8 +179,13 @@ fn answers_of_the_gateways_own_sockets_stay_as_they_are() {
     // What it begins is translated, and what it answers with an address that nobody hides behind.
     for frame in [
         frames::tcp((GATEWAY, 2500), (SERVER, 80), SYN, b""),
-        frames::tcp((GATEWAY, 40_000), (SERVER, 80), SYN, b""),
         frames::udp((GATEWAY, 2500), (SERVER, 53), b"x"),
+        frames::echo(true, GATEWAY, SERVER, 2007),
+    ] {
+        keeps(&bench, &frame);
+    }
+    for frame in [
+        frames::tcp((GATEWAY, 40_000), (SERVER, 80), SYN, b""),
         frames::echo(true, GATEWAY, SERVER, 7),
     ] {
         let seen = bench.send_own(&frame);
@@ -107,7 +203,8 @@ fn answers_of_the_gateways_own_sockets_stay_as_they_are() {
 /// One whose tuple has been given to a client in the meantime.
 #[test]
 fn an_answer_from_a_clients_endpoint_is_refused() {
-    let bench = Bench::new(&format!("{INTERNET}ports = \"2000-2000\"\n{OWN}"));
+    let tcp = "protocols = [\"tcp\"]\n";
+    let bench = Bench::new(&format!("{INTERNET}ports = \"2000-2000\"\n{tcp}{OWN}{tcp}"));
     let seen = bench.send(Hook::TcEgress, &frames::tcp((CLIENT, 1), (SERVER, 80), SYN, b""));
     assert_eq!(seen.verdict, Verdict::TranslatedOut);
     let own = frames::tcp((GATEWAY, 2000), (SERVER, 80), ACK, b"");
