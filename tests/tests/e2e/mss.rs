@@ -1,5 +1,5 @@
 //! The maximum segment sizes that real hosts agree on through the gateway.
-use std::{net::TcpListener, thread};
+use std::net::TcpListener;
 
 use etherparse::{SlicedPacket, TcpOptionElement, TransportSlice};
 use nat_tests::lab::{
@@ -57,9 +57,8 @@ fn a_number_limits_both_directions() {
 fn off_is_the_default_and_touches_nothing() {
     for (hook, offloads) in VARIANTS {
         let gateway = Gateway::new(offloads);
-        let _controller = gateway.start(hook, INTERNET);
         ip(&gateway.lab.gateway, "link set wan0 mtu 1400\n");
-        thread::sleep(std::time::Duration::from_millis(100));
+        let _controller = gateway.start(hook, INTERNET);
         assert_eq!(handshake(&gateway), [1460, 1460], "{hook}");
     }
 }

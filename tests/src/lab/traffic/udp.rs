@@ -108,6 +108,24 @@ impl UdpClient {
         }
     }
 
+    /// Sends to somebody who is expected to be unreachable: what ICMP says of it. `None` when the time
+    /// is up. The socket is then connected.
+    #[must_use]
+    pub fn refused(&self, to: SocketAddrV4, limit: Duration) -> Option<io::ErrorKind> {
+        let deadline = Instant::now() + limit;
+        self.0.connect(to).and_then(|()| self.0.send(b"anybody?")).ok()?;
+        loop {
+            match self.0.recv(&mut [0; DATAGRAM_BYTES_MAX]) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Some(error.kind());
+                }
+                _ => {}
+            }
+            let left = deadline.checked_duration_since(Instant::now())?;
+            let _ = wait::readable([self.0.as_fd()], left);
+        }
+    }
+
     /// Asks until the same bytes come back from the same address: `tries` times, waiting `limit`
     /// each time. Whether they came.
     #[must_use]
