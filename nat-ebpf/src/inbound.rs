@@ -130,8 +130,9 @@ fn without_session<H: Hook>(hook: &H) -> Verdict {
         Err(verdict) => return verdict,
     };
     match hook.forwarded(packet) {
+        // Also an address that is not the gateway's, but only routed to it.
+        Ok(_) if hook.unclaimed(packet) => return Verdict::NoMapping,
         Ok(true) => {}
-        Ok(false) if hook.unclaimed(packet) => return Verdict::NoMapping,
         Ok(false) => return Verdict::NoSession,
         Err(left) => return left,
     }

@@ -36,8 +36,8 @@ fn a_bad_configuration_is_exit_2_with_key_line_and_help() {
     let config = gateway
         .config("tc", INTERNET.replace("{ addresses = [\"203.0.113.1\"] }", "\"strong-hots\""));
     refused(&gateway, &gateway.nat, &config, 2, &["strong-hots", "strong-host\""]);
-    let config = gateway.config("tc", format!("{INTERNET}filtering = \"address-dependent\"\n"));
-    refused(&gateway, &gateway.nat, &config, 2, &["`filtering`", "not available"]);
+    let config = gateway.config("tc", format!("{INTERNET}[listen]\nmetrics = \"[::1]:9100\"\n"));
+    refused(&gateway, &gateway.nat, &config, 2, &["[listen]", "not available"]);
 }
 
 #[test]
