@@ -70,6 +70,20 @@ fn every_answer_is_one() {
     }
 }
 
+/// RFC 6888 REQ-1 asks for what the RFCs of the protocols demand.
+#[test]
+fn rfc6888_req1_what_the_rfcs_of_the_protocols_demand_holds() {
+    let demanded = |row: &&Row| row.fit == "core" && row.level.contains('M');
+    let protocols = ["4787-", "5382-", "5508-", "7857-"];
+    let of_a_protocol = |row: &&Row| protocols.iter().any(|rfc| row.id.starts_with(rfc));
+    let rows = rows();
+    let demands: Vec<&Row> = rows.iter().filter(demanded).filter(of_a_protocol).collect();
+    assert!(demands.len() > 25, "only {} demands", demands.len());
+    for row in demands {
+        assert_eq!(row.verdict, "✅", "{}: {}", row.id, row.how);
+    }
+}
+
 /// The test functions of a file.
 fn functions(text: &str) -> Vec<String> {
     let mut functions = Vec::new();

@@ -3,6 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use nat_tests::lab::{
+    Frame, Sniffer,
+    leaks::ipv4_packet,
+    process::ip,
     topology::{CLIENT, EXTERNAL, SERVER},
     traffic::{Ping, RawSender, UdpClient, UdpEcho, internet_checksum, ipv4},
 };
@@ -54,6 +57,46 @@ fn rfc4787_req14_large_datagrams_and_pings_pass_both_ways() {
         }
         assert!(echo.peers().iter().all(|peer| peer.ip() == EXTERNAL), "{hook}");
         assert!(Ping::new(&lab.client, SERVER, 4711).once(20_000, LIMIT), "{hook}");
+        assert_eq!(count(&gateway, "fragment"), 0, "{hook}");
+    }
+}
+
+/// The kernel fragments them, before or behind the translation.
+#[test]
+fn rfc4787_req13a_what_is_too_big_and_may_be_fragmented_is_fragmented() {
+    for (hook, offloads) in VARIANTS {
+        let gateway = Gateway::new(offloads);
+        let lab = &gateway.lab;
+        let _controller = gateway.start(hook, INTERNET);
+        let server = UdpClient::bind(&lab.server, at(SERVER, 7));
+        let client = UdpClient::bind(&lab.client, ANY);
+        client.send(at(SERVER, 7), b"hello").unwrap();
+        let Some((_, SocketAddr::V4(external))) = server.receive(LIMIT) else {
+            panic!("{hook}: no question")
+        };
+        let inside = at(CLIENT, client.local().port());
+        let payload: Vec<u8> = (0..1400).map(|n: usize| n as u8).collect();
+        // In one part, and without "don't fragment".
+        let whole = |from: SocketAddrV4, to: SocketAddrV4| {
+            parts(*from.ip(), *to.ip(), 79, &datagram(from, to, &payload), 8000).remove(0)
+        };
+        let mtu = |device, mtu| ip(&lab.gateway, &format!("link set {device} mtu {mtu}\n"));
+
+        mtu("wan0", 1300);
+        let wire = Sniffer::start(&lab.server, "s0");
+        RawSender::new(&lab.client, "c0", (&lab.gateway, "lan0"))
+            .send_ipv4(&whole(inside, at(SERVER, 7)));
+        assert_eq!(server.receive(LIMIT), Some((payload.clone(), external.into())), "{hook}");
+        let capture = wire.stop();
+        let length = |frame: &Frame| Some(ipv4_packet(&frame.bytes)?.len());
+        let sizes: Vec<_> = capture.incoming().filter_map(length).collect();
+        assert!(sizes.len() >= 2 && sizes.iter().all(|size| *size <= 1300), "{hook}: {sizes:?}");
+
+        mtu("wan0", 1500);
+        mtu("lan0", 1300);
+        RawSender::new(&lab.server, "s0", (&lab.gateway, "wan0"))
+            .send_ipv4(&whole(at(SERVER, 7), external));
+        assert_eq!(client.receive(LIMIT), Some((payload, at(SERVER, 7).into())), "{hook}");
         assert_eq!(count(&gateway, "fragment"), 0, "{hook}");
     }
 }
