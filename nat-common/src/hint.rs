@@ -9,6 +9,10 @@
 //! holds no longer than the session's deadline, as it was when the hint was written: then the port
 //! is tried again, whether or not somebody has told of the session's end.
 //!
+//! What is known outlives a new rule table, unless that makes some rest or timeout shorter, or allows
+//! other ports: [`Owner::mark`] and [`When`] say by which numbers that is told. They are never used for
+//! anything else later, because of ends that come meanwhile these hints are not told.
+//!
 //! Times are ticks of [`TICK_NS`], by the data path's clock.
 use crate::{flow::FlowKey, limits::TUPLES_PER_HINTS};
 
@@ -36,7 +40,7 @@ pub const fn sets(sessions: u32, cooling: u32) -> u32 {
 /// Memory for a destination: an element of the map of sets is [`WAYS`] of these.
 ///
 /// The upper 48 bits are those of the destination's number, the lower 16 count the destinations
-/// that had this place; 0 is nobody's.
+/// that had this place; without the upper ones it is nobody's.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Owner(pub u64);
@@ -51,28 +55,41 @@ impl Owner {
     #[inline(always)]
     #[must_use]
     pub const fn is(self, destination: u64) -> bool {
-        self.0 != 0 && (self.0 ^ destination) & !TERM_MASK == 0
+        (self.0 ^ destination) & !TERM_MASK == 0
     }
 
-    /// What its hints are marked with: they hold for one table of settings.
+    /// Whether it is nobody's.
     #[inline(always)]
     #[must_use]
-    pub const fn mark(self, generation: u32) -> u64 {
-        self.0 ^ (generation as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    pub const fn is_nobody(self) -> bool {
+        self.0 & !TERM_MASK == 0
     }
 
-    /// The next owner of the place.
+    /// What its hints are marked with: they hold for one set of settings, which is known by
+    /// [`crate::settings::Settings::hints_since`].
     #[inline(always)]
     #[must_use]
-    pub const fn next(self, destination: u64) -> Self {
-        let term = self.0.wrapping_add(1) & TERM_MASK;
-        let term = if term == 0 { 1 } else { term };
-        Self(destination & !TERM_MASK | term)
+    pub const fn mark(self, since: u32) -> u64 {
+        self.0 ^ (since as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// Nobody, after this one: while the place is made ready for the next one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn none_next(self) -> Self {
+        Self(self.0.wrapping_add(1) & TERM_MASK)
+    }
+
+    /// The place is this destination's now.
+    #[inline(always)]
+    #[must_use]
+    pub const fn then(self, destination: u64) -> Self {
+        Self(destination & !TERM_MASK | self.0 & TERM_MASK)
     }
 }
 
-/// 64 well-mixed bits of a destination: the upper ones tell it from others, the lower ones give its
-/// set. Of an inbound key all but the local port counts.
+/// 64 well-mixed bits of a destination: the upper ones tell it from others, of which the highest is set,
+/// and the lower ones give its set. Of an inbound key all but the local port counts.
 #[inline(always)]
 #[must_use]
 pub const fn destination(claim: &FlowKey) -> u64 {
@@ -82,7 +99,7 @@ pub const fn destination(claim: &FlowKey) -> u64 {
     let mixed = addresses.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 29)).wrapping_add(rest).wrapping_mul(0x6a09_e667_f3bc_c909);
     let mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed ^ (mixed >> 31)
+    mixed ^ (mixed >> 31) | 1 << 63
 }
 
 /// What is known of one port: the tick from which on it is worth a try, modulo 2^32. That is 52 days:
@@ -213,8 +230,8 @@ const WHEN_MASK: u64 = (1 << WHEN_BITS) - 1;
 const STAMP_MASK: u64 = (1 << STAMP_BITS) - 1;
 const COUNT_UNIT: u64 = 1 << (WHEN_BITS + STAMP_BITS);
 
-/// From when on it is worth looking at a chunk, or at a destination at all. Holds for one set of
-/// ports and one table of settings, whose number is its stamp.
+/// From when on it is worth looking at a chunk, or at a destination at all. Holds for one set of ports,
+/// whose number ([`crate::rule::Rule::port_set`]) is its stamp.
 ///
 /// A look is slower than a word is changed: whoever has looked replaces the word that was there
 /// before the look, and an end in between has changed it.
@@ -254,14 +271,9 @@ impl When {
     }
 }
 
-/// The number of a set of ports and a table of settings, for one owner of a place.
-#[inline(always)]
-#[must_use]
-pub const fn stamp(generation: u32, rule: u32, owner: Owner) -> u64 {
-    let mixed = ((generation as u64) << 32 | (rule as u64) << 16 | owner.0 & TERM_MASK)
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed >> (64 - STAMP_BITS)
-}
+/// Numbers of sets of ports: from 1 to this one. One that has gone out of use is given to another set
+/// when all others have had their turn.
+pub const PORT_SETS: u16 = STAMP_MASK as u16;
 
 /// Hints of [`CHUNK_PORTS`] ports.
 #[repr(C)]

@@ -57,7 +57,10 @@ pub struct Rule {
     pub mss: u16,
     /// How `snat` maps and filters.
     pub behaviour: Behaviour,
-    pub zero: [u8; 2],
+    /// Number of its ports, by which what is known of them ([`crate::hint`]) is told from what is known
+    /// of other ones: the same as long as they are, and since the same
+    /// [`crate::settings::Settings::hints_since`].
+    pub port_set: u16,
 }
 
 const _: () = assert!(size_of::<Rule>() == 76);

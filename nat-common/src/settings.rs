@@ -41,7 +41,12 @@ pub struct Settings {
     /// What happens to packets that this machine sends with another interface's address. 0: they
     /// are counted. 1: they are dropped.
     pub enforce_strong_send: u8,
-    pub zero: [u8; 5],
+    pub zero: [u8; 7],
+    /// The [`crate::rule::Rule::port_set`] that was given last.
+    pub port_sets: u16,
+    /// The table from which on what is known of ports ([`crate::hint`]) holds under these settings, too:
+    /// no wait and no timeout has become shorter since.
+    pub hints_since: u32,
 }
 
 /// Remote UDP port of DNS, whose exchanges are over after one answer.

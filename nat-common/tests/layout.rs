@@ -68,7 +68,7 @@ fn types_in_maps_have_no_padding() {
     no_padding!(Refusal { ifindex, length, verdict, zero, quote });
     no_padding!(Rested { tuple, closed_ns });
     no_padding!(Resting { closed_ns, reason, zero, owner_port, owner });
-    no_padding!(Rule { id, ports, action, pooling, mss, behaviour, zero });
+    no_padding!(Rule { id, ports, action, pooling, mss, behaviour, port_set });
     no_padding!(RuleCounters {
         sessions,
         routed_packets,
@@ -108,7 +108,9 @@ fn types_in_maps_have_no_padding() {
         unmatched,
         guarded,
         enforce_strong_send,
-        zero
+        zero,
+        port_sets,
+        hints_since,
     });
 }
 

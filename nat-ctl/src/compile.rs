@@ -46,6 +46,7 @@ pub struct RuleTable {
     pub locals: Vec<(u32, Ipv4Addr)>,
     /// The ports that rules may use, by address and protocol.
     pub externals: Externals,
+    /// But for what depends on the table before: see [`crate::port_sets`].
     pub settings: Settings,
 }
 
@@ -324,7 +325,9 @@ fn settings(config: &Config) -> Settings {
         unmatched: unmatched as u8,
         guarded: guarded.into(),
         enforce_strong_send: config.source.enforce_strong_send.into(),
-        zero: [0; 5],
+        zero: [0; 7],
+        port_sets: 0,
+        hints_since: 0,
     }
 }
 

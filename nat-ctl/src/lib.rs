@@ -22,6 +22,7 @@ mod logging;
 pub mod output;
 pub mod plan;
 mod pools;
+mod port_sets;
 mod refusals;
 mod rule_ids;
 pub mod session;

@@ -2,8 +2,12 @@
 //!
 //! Everything here is shared with other CPUs and may be given to another destination at any time.
 //! What is written into a chunk that has changed hands meanwhile is wiped out again.
-use core::ptr::{read_volatile, write_volatile};
+use core::{
+    ffi::c_void,
+    ptr::{read_volatile, write_volatile},
+};
 
+use aya_ebpf::helpers::generated::bpf_loop;
 use nat_common::{
     addr::Port,
     flow::FlowKey,
@@ -21,8 +25,8 @@ use crate::{
 #[derive(Clone, Copy)]
 pub struct At {
     index: u32,
-    pub owner: Owner,
-    /// [`Owner::mark`] under the table in force.
+    owner: Owner,
+    /// [`Owner::mark`] under the settings in force.
     mark: u64,
 }
 
@@ -47,7 +51,8 @@ pub fn find(destination: u64, generation: u32) -> Option<At> {
         let owner = Owner(unsafe { read_volatile(&raw const (*owners)[way as usize]) });
         if owner.is(destination) {
             let index = set * WAYS + way;
-            return Some(At { index, owner, mark: owner.mark(generation) });
+            let since = classify::settings(generation).ok()?.hints_since;
+            return Some(At { index, owner, mark: owner.mark(since) });
         }
     }
     None
@@ -80,8 +85,47 @@ pub fn assign(destination: u64, now: u64) -> bool {
     unsafe {
         let owner = &raw mut (*owners)[(oldest % WAYS) as usize];
         let before = Owner(read_volatile(owner));
-        atomic::compare_exchange(owner, before.0, before.next(destination).0) == before.0
+        let between = before.none_next();
+        if atomic::compare_exchange(owner, before.0, between.0) != before.0 {
+            return false;
+        }
+        clear(set * WAYS + oldest % WAYS);
+        atomic::compare_exchange(owner, between.0, between.then(destination).0) == between.0
     }
+}
+
+/// Words of a place that are wiped in one turn of a loop.
+const WIPED_WORDS: u32 = 16;
+
+/// Wipes out from when on it was worth looking at a place: that was another destination's.
+#[inline(always)]
+fn clear(place: u32) {
+    let Some(at) = HINT_PLACES.get_ptr_mut(place) else { return };
+    // SAFETY: a whole word of a map value.
+    unsafe { write_volatile((&raw mut (*at).when).cast::<u64>(), 0) };
+    let mut place = place;
+    // SAFETY: the callback has the signature that the helper expects, and its context is a number.
+    unsafe {
+        let body = wipe as unsafe extern "C" fn(u32, *mut c_void) -> i64;
+        bpf_loop(CHUNKS / WIPED_WORDS, body as *mut c_void, (&raw mut place).cast(), 0);
+    }
+}
+
+/// # Safety
+///
+/// To be called by `bpf_loop` only, with the number of a place.
+unsafe extern "C" fn wipe(turn: u32, place: *mut c_void) -> i64 {
+    // SAFETY: the caller vouches for it.
+    let place = unsafe { *place.cast::<u32>() };
+    let Some(at) = HINT_PLACES.get_ptr_mut(place) else { return 1 };
+    let first = turn % (CHUNKS / WIPED_WORDS) * WIPED_WORDS;
+    for index in 0..WIPED_WORDS {
+        // SAFETY: an element of an array behind a valid pointer, a whole word.
+        unsafe {
+            write_volatile((&raw mut (*at).chunks[(first + index) as usize]).cast::<u64>(), 0);
+        }
+    }
+    0
 }
 
 impl At {
@@ -111,12 +155,28 @@ impl At {
         self.place().map_or(When(0), |place| unsafe { read_volatile(&raw const (*place).when) })
     }
 
+    /// Whether the place is still this destination's. If it is not, what has just been written there
+    /// is to be taken back, and what has been read may be another one's.
+    #[inline(always)]
+    pub fn is_held(self) -> bool {
+        let Some(owners) = HINT_SETS.get_ptr_mut(self.index / WAYS) else { return false };
+        // SAFETY: an element of the array behind a valid pointer, a whole word.
+        let owner = unsafe { read_volatile(&raw const (*owners)[(self.index % WAYS) as usize]) };
+        owner == self.owner.0
+    }
+
     /// Notes what a look at all chunks has found, unless something has ended since `before`.
     #[inline(always)]
     pub fn looked(self, before: When, after: When) {
         if let Some(place) = self.place() {
             // SAFETY: an aligned word of a map value.
-            unsafe { atomic::compare_exchange((&raw mut (*place).when).cast(), before.0, after.0) };
+            unsafe {
+                let word = (&raw mut (*place).when).cast();
+                if atomic::compare_exchange(word, before.0, after.0) == before.0 && !self.is_held()
+                {
+                    lower(word, 0);
+                }
+            }
         }
     }
 
@@ -134,8 +194,11 @@ impl At {
         if let Some(place) = self.place() {
             // SAFETY: as above.
             unsafe {
-                let word = &raw mut (*place).chunks[(chunk % CHUNKS) as usize];
-                atomic::compare_exchange(word.cast(), before.0, after.0);
+                let word = (&raw mut (*place).chunks[(chunk % CHUNKS) as usize]).cast();
+                if atomic::compare_exchange(word, before.0, after.0) == before.0 && !self.is_held()
+                {
+                    lower(word, 0);
+                }
             }
         }
     }

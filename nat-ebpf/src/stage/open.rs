@@ -86,6 +86,8 @@ pub struct Request {
     pub pooling: u8,
     pub candidates: Candidates,
     pub ports: Ports,
+    /// Number of those ports: [`Rule::port_set`].
+    pub port_set: u16,
     pub rule: u32,
     pub generation: u32,
     /// The external endpoint that is being claimed.
@@ -367,6 +369,7 @@ fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), V
     request.generation = matched.generation;
     request.rule = rule.id;
     request.ports = rule.ports;
+    request.port_set = rule.port_set;
     request.pooling = rule.pooling;
     Ok(())
 }

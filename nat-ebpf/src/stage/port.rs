@@ -256,6 +256,7 @@ pub extern "C" fn search_port() -> u32 {
         }
         Outcome::Refused => code(request().and_then(|request| Err(open::refused(request.result)))),
         Outcome::Full | Outcome::Going => code(Err(Verdict::NoPort)),
+        Outcome::Lost => code(Err(Verdict::Contended)),
     }
 }
 

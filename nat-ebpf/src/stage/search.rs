@@ -68,6 +68,8 @@ pub enum Outcome {
     InTheWay,
     /// There is no free port.
     Full,
+    /// The memory was given to another destination meanwhile.
+    Lost,
     /// The kernel would not insert.
     Refused,
 }
@@ -90,11 +92,11 @@ fn search() -> Option<&'static mut Search> {
 pub fn begin(at: hints::At, request: &Request) -> Result<bool, Verdict> {
     let search = search().ok_or(Verdict::NotConfigured)?;
     search.now = request.now_ns / TICK_NS;
-    search.stamp = hint::stamp(request.generation, request.rule, at.owner);
+    search.stamp = request.port_set.into();
     search.before = at.when();
     at.use_at(search.now);
     if search.before.tick(search.stamp) > search.now {
-        return Ok(false);
+        return if at.is_held() { Ok(false) } else { Err(Verdict::Contended) };
     }
     search.at = at;
     let (first, last) = request.ports.ends();
@@ -136,9 +138,9 @@ unsafe extern "C" fn turn(_turn: u32, _context: *mut c_void) -> i64 {
         return AGAIN;
     }
     if search.best == Rank::NONE {
-        search.outcome = Outcome::Full;
         let after = search.before.looked(search.stamp, search.release);
         search.at.looked(search.before, after);
+        search.outcome = if search.at.is_held() { Outcome::Full } else { Outcome::Lost };
         return ENOUGH;
     }
     attempt(search)

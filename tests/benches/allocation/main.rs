@@ -10,12 +10,13 @@ mod models;
 use std::{net::Ipv4Addr, ops::Range, time::Duration};
 
 use common::{
-    bench::{Bench, INTERNET},
+    bench::{Bench, INTERNET, NO_COOLDOWN},
     frames::{self, SYN},
     test_run::return_code,
 };
 use nat_common::{
     addr::{Ipv4, Port},
+    cooldown::{Cooldown, Reason},
     flow::{FlowKey, Protocol},
     stats::Hook,
     verdict::Verdict,
@@ -75,13 +76,17 @@ fn report(hook: Hook, level: usize, samples: &[Sample]) -> u64 {
     ns[1]
 }
 
-/// Opens a connection and ends it at once, with nothing known of the ports: the rule table is new.
+/// Opens a connection and ends it at once, with nothing known of the ports: a rest has become shorter.
 fn measure_learning(bench: &mut Bench, hook: Hook, rules: &str) {
-    bench.apply(rules);
+    let rests = Cooldown { wait_ns: [1; Reason::COUNT], enabled: 1, ..NO_COOLDOWN };
+    for cooldown in [rests, NO_COOLDOWN] {
+        bench.cooldown = Some(cooldown);
+        bench.apply(rules);
+    }
     let lab = bench.lab();
     let sample = lab.gateway.enter(|| sample(bench, hook, PORTS));
     println!(
-        "{{\"hook\":\"{}\",\"first_of_a_new_table\":true,\"ns\":{},\"tries\":{},\"looks\":{}}}",
+        "{{\"hook\":\"{}\",\"first_without_memory\":true,\"ns\":{},\"tries\":{},\"looks\":{}}}",
         hook.name(),
         sample.took.as_nanos(),
         sample.tries,

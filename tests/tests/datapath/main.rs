@@ -16,6 +16,7 @@ mod hostile;
 mod icmp;
 mod limits;
 mod mapping;
+mod memory;
 mod mss;
 mod own;
 mod refusals;

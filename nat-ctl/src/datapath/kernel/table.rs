@@ -18,7 +18,7 @@ use nat_common::{
     limits::{POOL_ADDRESSES_MAX, RULE_IDS_MAX, RULE_NAME_BYTES, RULES_MAX},
     pool::{Pool, PoolKey},
     rule::{PrefixKey, Rule, RuleBits, Subset},
-    settings::{Control, slot},
+    settings::{Control, Settings, slot},
     stats::RuleCounters,
 };
 
@@ -26,7 +26,7 @@ use super::{choices::Tables, config_text, cooling::Lacking, maps::Maps};
 use crate::{
     compile::{External, RuleTable},
     datapath::{Choices, ConfigText, Error},
-    rule_ids,
+    port_sets, rule_ids,
     source::TableKey,
 };
 
@@ -55,8 +55,10 @@ pub fn apply(
         wanted.iter().filter(|key| tables.number(key).is_none()).copied().collect();
     let written = name_rules(maps, table)
         .and_then(|ids| {
+            let (settings, rules) = entries(maps, table, &ids, next)?;
             tables.add(maps, &missing, |key| choices.entries(key)).map_err(writing)?;
-            write(maps, tables, table, &ids, next).map_err(writing)
+            write(maps, tables, table, &rules, next).map_err(writing)?;
+            maps.settings.set(slot(next), settings, 0).map_err(writing)
         })
         .and_then(|()| config_text::write(maps, config, next).map_err(writing))
         .and_then(|()| {
@@ -145,11 +147,35 @@ pub fn names(maps: &Maps) -> Result<HashMap<u32, String>, Error> {
     Ok(names)
 }
 
+/// The settings and rules of the next table. Of the one in force they keep what is known of ports.
+fn entries(
+    maps: &Maps,
+    table: &RuleTable,
+    ids: &[u32],
+    generation: u32,
+) -> Result<(Settings, Vec<Rule>), Error> {
+    let (mut settings, old_settings) = (table.settings, maps.settings_in_force()?);
+    let old_rules: Vec<Rule> = rules_in_force(maps)?.into_iter().map(|(_, rule)| rule).collect();
+    let rules = table.rules.iter().zip(ids).map(|(rule, &id)| Rule {
+        id,
+        ports: rule.ports,
+        action: rule.action as u8,
+        pooling: rule.pooling as u8,
+        mss: rule.mss,
+        behaviour: rule.behaviour,
+        port_set: 0,
+    });
+    let mut rules: Vec<Rule> = rules.collect();
+    let before = old_settings.as_ref().map(|settings| (settings, old_rules.as_slice()));
+    port_sets::keep(before, generation, &mut settings, &mut rules);
+    Ok((settings, rules))
+}
+
 fn write(
     maps: &mut Maps,
     tables: &Tables,
     table: &RuleTable,
-    ids: &[u32],
+    rules: &[Rule],
     generation: u32,
 ) -> Result<(), MapError> {
     for (trie, prefixes) in [(&mut maps.from, &table.from), (&mut maps.to, &table.to)] {
@@ -173,23 +199,14 @@ fn write(
     for (index, bits) in table.subsets.iter().enumerate() {
         maps.subsets.set(slot(generation) * Subset::COUNT + index as u32, bits, 0)?;
     }
-    for (position, (rule, &id)) in table.rules.iter().zip(ids).enumerate() {
-        let entry = Rule {
-            id,
-            ports: rule.ports,
-            action: rule.action as u8,
-            pooling: rule.pooling as u8,
-            mss: rule.mss,
-            behaviour: rule.behaviour,
-            zero: [0; 2],
-        };
+    for (position, (rule, entry)) in table.rules.iter().zip(rules).enumerate() {
         maps.rules.set(slot(generation) * RULES_MAX + position as u32, entry, 0)?;
         for (ifindex, external) in &rule.pools {
             let key = PoolKey { generation, rule: position as u32, ifindex: *ifindex };
             maps.pools.insert(key, pool(tables, external), 0)?;
         }
     }
-    maps.settings.set(slot(generation), table.settings, 0)
+    Ok(())
 }
 
 /// [`LocalKey::ifindex`] of every address of this machine.
