@@ -194,7 +194,6 @@ impl Connection {
         if flags.has(Flags::SYN) {
             return match self.state() {
                 State::Init if from_inside == self.awaits_client() => Self::ANSWERED,
-                State::BothFin | State::Transitory if from_inside && flags.opens() => Self::NEW,
                 _ => self,
             };
         }

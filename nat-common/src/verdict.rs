@@ -126,7 +126,7 @@ verdicts! {
     NoSource = 18, "no_source", Dropped;
     /// Covered by a `snat` rule with a source model; multicast or broadcast.
     NotUnicast = 19, "not_unicast", Dropped;
-    /// No free external port was found.
+    /// All external ports that its session could have are taken, or rest.
     NoPort = 20, "no_port", Dropped;
     /// No room for another session.
     TableFull = 21, "table_full", Dropped;
@@ -211,6 +211,9 @@ verdicts! {
     /// Arrived outside for a mapped port, without a session, from somebody whom the rule's `filtering`
     /// does not let in; or TCP that opens nothing.
     Filtered = 53, "filtered", Dropped;
+    /// A free external port was not found yet, among more than one packet may try: where the gateway does
+    /// not know which ports toward a busy destination are free. The packet's next sending goes on.
+    Searching = 54, "searching", Dropped;
 }
 
 #[cfg(test)]

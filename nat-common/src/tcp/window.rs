@@ -187,8 +187,8 @@ const fn syn_from_client(
         return Judgement::Counts;
     }
     if connection.finished() {
-        // What the server says to it is the server's affair.
-        return if opens { Judgement::Counts } else { Judgement::Ignored };
+        // What opens a connection over is another one's, and has got another port.
+        return Judgement::Ignored;
     }
     // The same once more: in a handshake, or the answer to a server's SYN that has crossed it.
     let again = segment.end() == own.next || (matches!(state, State::Init) && first == peer.ack);

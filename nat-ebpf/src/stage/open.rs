@@ -90,6 +90,8 @@ pub struct Request {
     pub port_set: u16,
     pub rule: u32,
     pub generation: u32,
+    /// The [`nat_common::hint::destination`] of the external address.
+    pub toward: u64,
     /// The external endpoint that is being claimed.
     pub claim: FlowKey,
     /// What became of the last try, the result of its insertion, and why it failed.

@@ -184,7 +184,8 @@ pub extern "C" fn find_place(held: u32) -> u32 {
         if held != 0 {
             give_back(request);
         }
-        let Some(at) = hints::find(destination(request), request.generation) else {
+        request.toward = destination(request);
+        let Some(at) = hints::find(request.toward, request.generation) else {
             return Ok(BY_CHANCE);
         };
         if held != 0 {
@@ -207,7 +208,7 @@ pub extern "C" fn try_by_chance() -> u32 {
 #[inline(never)]
 pub extern "C" fn make_place() -> u32 {
     if let Ok(request) = request() {
-        hints::assign(destination(request), request.now_ns / TICK_NS);
+        hints::assign(request.toward, request.now_ns / TICK_NS);
     }
     GO_ON
 }
@@ -219,7 +220,7 @@ pub extern "C" fn begin_search() -> u32 {
     let begin = || {
         let request = request()?;
         // Without a place, another destination was given it at this moment.
-        let at = hints::find(destination(request), request.generation).ok_or(Verdict::Contended)?;
+        let at = hints::find(request.toward, request.generation).ok_or(Verdict::Contended)?;
         match search::begin(at, request)? {
             true => Ok(GO_ON),
             false => Err(Verdict::NoPort),
@@ -255,7 +256,8 @@ pub extern "C" fn search_port() -> u32 {
             GO_ON
         }
         Outcome::Refused => code(request().and_then(|request| Err(open::refused(request.result)))),
-        Outcome::Full | Outcome::Going => code(Err(Verdict::NoPort)),
+        Outcome::Full => code(Err(Verdict::NoPort)),
+        Outcome::Going => code(Err(Verdict::Searching)),
         Outcome::Lost => code(Err(Verdict::Contended)),
     }
 }

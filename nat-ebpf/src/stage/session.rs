@@ -233,8 +233,7 @@ fn tcp_event(own: Entry, outbound: bool, other_key: &FlowKey) -> u32 {
         window::Judgement::Counts => false,
         window::Judgement::Replaces => true,
     };
-    let starts_over = outbound && syn && connection.finished();
-    let answers = outbound && syn && connection.awaits_client() && !starts_over;
+    let answers = outbound && syn && connection.awaits_client();
     if answers {
         let acks = segment.flags.has(tcp::Flags::ACK);
         own.note_syn(segment, if acks { segment.acknowledgement } else { own.track().ack });
@@ -242,9 +241,6 @@ fn tcp_event(own: Entry, outbound: bool, other_key: &FlowKey) -> u32 {
         if acks {
             other.set_next(segment.acknowledgement);
         }
-    } else if starts_over {
-        own.note_syn(segment, first);
-        other.note_syn(segment, first);
     } else if syn && !outbound {
         let acks = segment.flags.has(tcp::Flags::ACK);
         own.note_syn(segment, if acks { segment.acknowledgement } else { own.track().ack });
@@ -264,8 +260,7 @@ fn tcp_event(own: Entry, outbound: bool, other_key: &FlowKey) -> u32 {
         } else {
             connection.after(direction, segment.flags)
         };
-        let after =
-            before.with(connection, if starts_over || answers { segment.scale } else { scale });
+        let after = before.with(connection, if answers { segment.scale } else { scale });
         if after == before {
             break;
         }

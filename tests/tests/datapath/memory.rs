@@ -48,18 +48,29 @@ struct Busy {
 
 impl Busy {
     fn new(hook: Hook, taken: u16, cooldown: Cooldown) -> Self {
+        let sizes = Sizes { sessions: 8192, cooling: 8192 };
+        let mut busy = Self::with(hook, &rules(""), sizes, cooldown);
+        busy.take(taken);
+        busy
+    }
+
+    fn with(hook: Hook, rules: &str, sizes: Sizes, cooldown: Cooldown) -> Self {
         let lab = Lab::new(Offloads::On);
         bench::neighbour_at(&lab, "lan0", "10.77.0.2");
         bench::neighbour_at(&lab, "wan0", "203.0.113.10");
-        let sizes = Sizes { sessions: 8192, cooling: 8192 };
         let mut bench = Bench::sized(Arc::new(lab), sizes);
         bench.cooldown = Some(cooldown);
-        bench.apply(&rules(""));
-        let mut busy = Self { bench, hook, next: 1 };
-        let frames: Vec<_> = (0..taken).map(|_| busy.frame()).collect();
-        busy.bench.send_all(hook, &frames);
-        assert_eq!(busy.bench.entries(), usize::from(taken));
-        busy
+        bench.apply(rules);
+        Self { bench, hook, next: 1 }
+    }
+
+    /// Opens so many sessions.
+    #[track_caller]
+    fn take(&mut self, count: u16) {
+        let before = self.bench.entries();
+        let frames: Vec<_> = (0..count).map(|_| self.frame()).collect();
+        self.bench.send_all(self.hook, &frames);
+        assert_eq!(self.bench.entries() - before, usize::from(count), "some were refused");
     }
 
     fn frame(&mut self) -> Vec<u8> {
@@ -88,10 +99,7 @@ impl Busy {
     /// Opens so many sessions, after which there is no port any more.
     #[track_caller]
     fn fill(&mut self, free: u16) {
-        let before = self.bench.entries();
-        let frames: Vec<_> = (0..free).map(|_| self.frame()).collect();
-        self.bench.send_all(self.hook, &frames);
-        assert_eq!(self.bench.entries() - before, usize::from(free), "some were refused");
+        self.take(free);
         assert_eq!(self.open().0, Verdict::NoPort, "there was another one");
     }
 }
@@ -198,5 +206,36 @@ fn what_ended_under_other_settings_in_between_is_free() {
         busy.bench.apply(&rules(""));
         busy.bench.advance(Duration::from_millis(5));
         busy.fill(PORTS);
+    }
+}
+
+/// Ports of a range that is known after some searches: about 4000 are tried in each.
+const MANY: u16 = 20_000;
+
+/// Nothing is known, and of 20,000 ports 20 are free: who does not find one is not told that there is
+/// none, and the next one goes on.
+#[test]
+fn rfc6888_req11_a_search_that_was_not_ended_is_no_refusal() {
+    let rules = format!("{INTERNET}ports = \"1024-{}\"\n", 1023 + MANY)
+        + "mapping = \"address-and-port-dependent\"\n";
+    let rests = Cooldown { wait_ns: [1; Reason::COUNT], enabled: 1, ..NO_COOLDOWN };
+    for hooks in BOTH {
+        let sizes = Sizes { sessions: 32_768, cooling: 1024 };
+        let mut busy = Busy::with(hooks.out, &rules, sizes, rests);
+        busy.take(MANY - 20);
+        busy.bench.cooldown = Some(NO_COOLDOWN);
+        busy.bench.apply(&rules);
+        let (mut opened, mut unended, mut most) = (0, 0, 0);
+        loop {
+            let (verdict, tries, _) = busy.open();
+            most = most.max(tries);
+            match verdict {
+                Verdict::TranslatedOut => opened += 1,
+                Verdict::Searching => unended += 1,
+                verdict => break assert_eq!(verdict, Verdict::NoPort),
+            }
+        }
+        assert_eq!(opened, 20, "a port was lost");
+        assert!(unended <= 6 && most <= 4104, "{unended} unended, {most} tries");
     }
 }
