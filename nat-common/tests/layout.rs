@@ -120,7 +120,7 @@ fn the_other_sizes_are_those_of_their_contents() {
     assert_eq!(size_of::<FlowKey>(), 4 + 4 + 2 + 2 + 1 + 3);
     assert_eq!(size_of::<FragmentKey>(), 4 + 4 + 2 + 1 + 1);
     assert_eq!((size_of::<Bucket>(), size_of::<Counts>()), (8, 8));
-    assert_eq!(size_of::<ExternalPorts>(), 8 * 4);
+    assert_eq!(size_of::<ExternalPorts>(), 8 * 8);
     assert_eq!(size_of::<ConfigChunk>(), 4096);
     assert_eq!(size_of::<Ports>(), 2 + 2 + 15 * 4);
     assert_eq!(size_of::<RuleBits>(), 128);
