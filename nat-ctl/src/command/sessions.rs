@@ -99,13 +99,14 @@ fn endpoint(Endpoint { addr, port }: Endpoint) -> String {
 
 fn cooling_table(tuples: &[CoolingView], style: Style) -> String {
     let mut table =
-        Table::new(&["PROTO", "STATE", "OUTSIDE", "REMOTE", "REASON", "ENDED", "EXPIRES"]);
+        Table::new(&["PROTO", "STATE", "OUTSIDE", "REMOTE", "OWNER", "REASON", "ENDED", "EXPIRES"]);
     for tuple in tuples {
         table.row([
             tuple.proto.to_owned(),
             tuple.state.to_owned(),
             endpoint(tuple.outside),
             tuple.remote.map_or_else(|| "everybody".to_owned(), endpoint),
+            tuple.owner.map_or_else(|| "-".to_owned(), endpoint),
             tuple.reason.to_owned(),
             format!("{} ago", units::duration(tuple.age_s)),
             units::duration(tuple.expires_s),

@@ -3,26 +3,29 @@
 //! ```text
 //! offset bytes
 //!      0    16  "nat-ctl cooling\n"
-//!     16     4  version: 1
+//!     16     4  version: 2
 //!     20     4  number of records
 //!     24    16  boot that wrote it
 //!     40     8  the data path's clock then, ns
 //!     48     8  the wall clock then, ns since 1970 in UTC
 //!     56    24  each record: external address 4, remote address 4, external port 2, remote port 2,
-//!               protocol 1, reason 1, 1 if the session was live 1, zero 1, end by the wall clock 8
+//!               protocol 1, reason 1, 1 if the session was live 1, owned 1, end by the wall clock 8
 //!      …     8  sum of all bytes before
 //! ```
-//! Numbers are big-endian. A tuple that rests toward everybody has remote address and port 0.
+//! Numbers are big-endian. A tuple that rests toward everybody has remote address and port 0; or, with
+//! 1 as owned, those of the inside endpoint that may use it again. Version 1 had no owners.
 use nat_common::{
     addr::{Ipv4, Port},
     cooldown::{Clocks, Reason},
     flow::{FlowKey, Protocol},
 };
 
-use super::snapshot::{Boot, End, Kept, Snapshot};
+use super::snapshot::{Boot, End, Kept, NOBODY, Snapshot};
 
 const MAGIC: &[u8; 16] = b"nat-ctl cooling\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The oldest that is read.
+const VERSION_OLDEST: u32 = 1;
 const HEADER_BYTES: usize = 56;
 const RECORD_BYTES: usize = 24;
 const SUM_BYTES: usize = 8;
@@ -52,16 +55,18 @@ pub fn encode(snapshot: &Snapshot) -> Vec<u8> {
     bytes.extend(snapshot.boot.0);
     bytes.extend(snapshot.written.monotonic_ns.to_be_bytes());
     bytes.extend(snapshot.written.wall_ns.to_be_bytes());
-    for Kept { tuple, reason, end } in snapshot.tuples.iter().take(records) {
+    for Kept { tuple, reason, end, owner } in snapshot.tuples.iter().take(records) {
+        let owned = *owner != NOBODY;
+        let (other, other_port) = if owned { *owner } else { (tuple.remote, tuple.remote_port) };
         bytes.extend(tuple.local.octets());
-        bytes.extend(tuple.remote.octets());
+        bytes.extend(other.octets());
         bytes.extend(tuple.local_port.number().to_be_bytes());
-        bytes.extend(tuple.remote_port.number().to_be_bytes());
+        bytes.extend(other_port.number().to_be_bytes());
         let (live, wall_ns) = match end {
             End::Live => (1, snapshot.written.wall_ns),
             End::At { wall_ns } => (0, *wall_ns),
         };
-        bytes.extend([tuple.protocol, *reason as u8, live, 0]);
+        bytes.extend([tuple.protocol, *reason as u8, live, owned.into()]);
         bytes.extend(wall_ns.to_be_bytes());
     }
     let sum = sum(&bytes);
@@ -79,7 +84,7 @@ pub fn decode(bytes: &[u8]) -> Result<Snapshot, Damage> {
     let expected = HEADER_BYTES + SUM_BYTES;
     let short = Damage::Length { found: bytes.len(), expected };
     let version = u32::from_be_bytes(take(&mut rest).ok_or(short.clone())?);
-    if version != VERSION {
+    if !(VERSION_OLDEST..=VERSION).contains(&version) {
         return Err(Damage::Version(version));
     }
     let (records, boot, written) = header(&mut rest).ok_or(short)?;
@@ -107,17 +112,16 @@ fn header(bytes: &mut &[u8]) -> Option<(u32, Boot, Clocks)> {
 
 fn record(mut bytes: &[u8]) -> Option<Kept> {
     let bytes = &mut bytes;
-    let (local, remote) = (Ipv4::new(take(bytes)?), Ipv4::new(take(bytes)?));
+    let (local, other) = (Ipv4::new(take(bytes)?), Ipv4::new(take(bytes)?));
     let mut port = || Some(Port::new(u16::from_be_bytes(take(bytes)?)));
-    let (local_port, remote_port) = (port()?, port()?);
-    let [protocol, reason, live, _] = take(bytes)?;
+    let (local, other) = ((local, port()?), (other, port()?));
+    let [protocol, reason, live, owned] = take(bytes)?;
     let wall_ns = u64::from_be_bytes(take(bytes)?);
-    let protocol = Protocol::from_number(protocol)?;
-    Some(Kept {
-        tuple: FlowKey::new(protocol, (local, local_port), (remote, remote_port)),
-        reason: Reason::from_number(reason),
-        end: if live == 0 { End::At { wall_ns } } else { End::Live },
-    })
+    let tuple = FlowKey::new(Protocol::from_number(protocol)?, local, other);
+    let (tuple, owner) =
+        if owned == 0 { (tuple, NOBODY) } else { (tuple.toward_everybody(), other) };
+    let end = if live == 0 { End::At { wall_ns } } else { End::Live };
+    Some(Kept { tuple, reason: Reason::from_number(reason), end, owner })
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
@@ -147,7 +151,10 @@ mod tests {
                 (Ipv4::new(remote), Port::new(remote_port)),
             )
         };
-        let at = |tuple, reason, wall_ns| Kept { tuple, reason, end: End::At { wall_ns } };
+        let at = |tuple, reason, wall_ns| {
+            let end = End::At { wall_ns };
+            Kept { tuple, reason, end, owner: NOBODY }
+        };
         let udp = FlowKey::new(
             Protocol::Udp,
             (Ipv4::new([203, 0, 113, 8]), Port::new(4000)),
@@ -159,7 +166,13 @@ mod tests {
             tuples: vec![
                 at(tuple(4001, [198, 51, 100, 9], 443), Reason::Fin, 1_699_999_999_000_000_000),
                 at(tuple(4002, [0; 4], 0), Reason::HalfOpen, 1_699_999_999_500_000_000),
-                Kept { tuple: udp, reason: Reason::UdpIcmp, end: End::Live },
+                Kept { tuple: udp, reason: Reason::UdpIcmp, end: End::Live, owner: NOBODY },
+                Kept {
+                    tuple: udp.toward_everybody(),
+                    reason: Reason::UdpIcmp,
+                    end: End::Live,
+                    owner: (Ipv4::new([10, 0, 0, 5]), Port::new(5000)),
+                },
             ],
         }
     }
@@ -175,12 +188,29 @@ mod tests {
     #[test]
     fn the_form_is_that_of_the_description() {
         let bytes = encode(&snapshot());
-        assert_eq!(bytes.len(), 56 + 3 * 24 + 8);
-        assert_eq!(bytes[..24], *b"nat-ctl cooling\n\0\0\0\x01\0\0\0\x03");
+        assert_eq!(bytes.len(), 56 + 4 * 24 + 8);
+        assert_eq!(bytes[..24], *b"nat-ctl cooling\n\0\0\0\x02\0\0\0\x04");
         assert_eq!(bytes[24..40], *b"0123456789abcdef");
         let first = [203, 0, 113, 7, 198, 51, 100, 9, 0x0f, 0xa1, 0x01, 0xbb, 6, 2, 0, 0];
         assert_eq!(bytes[56..72], first);
         assert_eq!(bytes[104..120], [203, 0, 113, 8, 192, 0, 2, 1, 0x0f, 0xa0, 0, 53, 17, 3, 1, 0]);
+        assert_eq!(
+            bytes[128..144],
+            [203, 0, 113, 8, 10, 0, 0, 5, 0x0f, 0xa0, 0x13, 0x88, 17, 3, 1, 1]
+        );
+    }
+
+    /// From before there were owners.
+    #[test]
+    fn the_form_before_is_read() {
+        let mut before = snapshot();
+        before.tuples.pop();
+        let mut bytes = encode(&before);
+        bytes[19] = 1;
+        let end = bytes.len() - SUM_BYTES;
+        let sum = sum(&bytes[..end]).to_be_bytes();
+        bytes[end..].copy_from_slice(&sum);
+        assert_eq!(decode(&bytes), Ok(before));
     }
 
     #[test]
@@ -189,8 +219,10 @@ mod tests {
         assert_eq!(decode(b""), Err(Damage::Foreign));
         assert_eq!(decode(b"[cooldown]\nenabled = true\n"), Err(Damage::Foreign));
         let mut newer = good.clone();
-        newer[19] = 2;
-        assert_eq!(decode(&newer), Err(Damage::Version(2)));
+        for version in [0, 3] {
+            newer[19] = version;
+            assert_eq!(decode(&newer), Err(Damage::Version(version.into())));
+        }
         for length in 16..good.len() {
             let found = Err(Damage::Length { found: length, expected: good.len() });
             let header = Err(Damage::Length { found: length, expected: 64 });

@@ -1,8 +1,12 @@
 //! What is to rest when the data path is gone: what rests now, and the tuples of live sessions, which
 //! their servers will hold as connections for a while. Pure.
+use std::collections::HashMap;
+
 use nat_common::{
+    addr::{Ipv4, Port},
     cooldown::{Clocks, Cooldown, Reason, Resting},
     flow::{FlowKey, Protocol},
+    mapping::Uses,
     session::{self, DELETED},
     settings::Lifetime,
 };
@@ -29,7 +33,15 @@ pub struct Kept {
     /// Why its session ended, or would end if nothing more came.
     pub reason: Reason,
     pub end: End,
+    /// As in [`Resting`].
+    pub owner: Owner,
 }
+
+/// The inside endpoint that may use an external one again although it rests; [`NOBODY`] else.
+pub type Owner = (Ipv4, Port);
+
+/// See [`Owner`].
+pub const NOBODY: Owner = (Ipv4::UNSPECIFIED, Port::NONE);
 
 /// When a session ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,21 +70,17 @@ impl Snapshot {
         written: Clocks,
         boot: Boot,
     ) -> Result<Self, Error> {
-        let mut tuples = Vec::new();
         let Some(settings) = state.cooldown()? else {
-            return Ok(Self { written, boot, tuples });
+            return Ok(Self { written, boot, tuples: Vec::new() });
         };
+        let mut found = Found { settings, written, tuples: Vec::new(), ports: HashMap::new() };
         // Sessions first: one that ends in between is found twice rather than not at all.
         for pair in state.sessions()? {
-            tuples.extend(of_session(&pair, &settings, sessions, written));
+            found.session(&pair, sessions);
         }
-        state.each_resting(&mut |tuple, resting| {
-            if !resting.over(&settings, written.monotonic_ns) {
-                let end = End::At { wall_ns: written.to_wall(resting.closed_ns) };
-                let reason = Reason::from_number(resting.reason);
-                tuples.push(Kept { tuple: *tuple, reason, end });
-            }
-        })?;
+        state.each_resting(&mut |tuple, resting| found.resting(tuple, resting))?;
+        let Found { mut tuples, ports, .. } = found;
+        tuples.extend(ports.into_values());
         Ok(Self { written, boot, tuples })
     }
 
@@ -90,8 +98,9 @@ impl Snapshot {
             End::Live => BOOT_NS,
         };
         let resting = self.tuples.iter().map(|kept| {
+            let (owner, owner_port) = kept.owner;
             let resting = Resting::new(closed_ns(kept.end), kept.reason);
-            (kept.tuple, resting)
+            (kept.tuple, Resting { owner, owner_port, ..resting })
         });
         let mut resting: Vec<_> = resting.collect();
         resting.sort_by_key(|(_, resting)| resting.closed_ns.cast_signed());
@@ -105,6 +114,61 @@ const BOOT_NS: u64 = 0;
 /// Of two times of the data path's clock, which are signed.
 const fn earlier(one_ns: u64, other_ns: u64) -> u64 {
     if one_ns.cast_signed() < other_ns.cast_signed() { one_ns } else { other_ns }
+}
+
+/// What has been found so far.
+struct Found {
+    settings: Cooldown,
+    written: Clocks,
+    tuples: Vec<Kept>,
+    /// What rests toward everybody: a mapping's sessions say so one by one.
+    ports: HashMap<FlowKey, Kept>,
+}
+
+impl Found {
+    /// A tuple that rests already.
+    fn resting(&mut self, tuple: &FlowKey, resting: &Resting) {
+        let Self { settings, written, .. } = self;
+        if !resting.over(settings, written.monotonic_ns) {
+            let end = End::At { wall_ns: written.to_wall(resting.closed_ns) };
+            let reason = Reason::from_number(resting.reason);
+            let owner = (resting.owner, resting.owner_port);
+            self.add(Kept { tuple: *tuple, reason, end, owner });
+        }
+    }
+
+    /// The tuple of a session, unless it need not rest. As in the data path, the external endpoint of
+    /// a mapping rests besides.
+    fn session(&mut self, pair: &SessionPair, sessions: Sessions) {
+        let Some(kept) = of_session(pair, &self.settings, sessions, self.written) else { return };
+        self.add(kept);
+        if pair.outbound.uses != Uses::NOTHING {
+            let owner = (pair.key.local, pair.key.local_port);
+            self.add(Kept { tuple: kept.tuple.toward_everybody(), owner, ..kept });
+        }
+    }
+
+    /// Of what rests toward everybody with one port, the one stays that does so longest.
+    fn add(&mut self, kept: Kept) {
+        if kept.tuple != kept.tuple.toward_everybody() {
+            self.tuples.push(kept);
+            return;
+        }
+        let before_ns = self.ports.get(&kept.tuple).map(|before| self.rests_ns(before));
+        if before_ns.is_none_or(|before_ns| before_ns < self.rests_ns(&kept)) {
+            self.ports.insert(kept.tuple, kept);
+        }
+    }
+
+    /// How long it rests from now on; what is live, if it ended now.
+    fn rests_ns(&self, kept: &Kept) -> u64 {
+        let now_ns = self.written.monotonic_ns;
+        let closed_ns = match kept.end {
+            End::At { wall_ns } => self.written.from_wall(wall_ns),
+            End::Live => now_ns,
+        };
+        self.settings.remaining_ns(closed_ns, kept.reason, now_ns)
+    }
 }
 
 /// The tuple of a session, unless it need not rest.
@@ -133,7 +197,8 @@ fn of_session(
         }
         End::At { wall_ns: written.to_wall(closed_ns) }
     };
-    Some(Kept { tuple: key.translated(outbound.address, outbound.port), reason, end })
+    let tuple = key.translated(outbound.address, outbound.port);
+    Some(Kept { tuple, reason, end, owner: NOBODY })
 }
 
 /// When a connection had its last packet that is closing: the data path counts from there, too.

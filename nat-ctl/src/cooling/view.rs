@@ -23,6 +23,8 @@ pub struct CoolingView {
     pub outside: Endpoint,
     /// None: everybody.
     pub remote: Option<Endpoint>,
+    /// The inside endpoint that may use the port again at once: that of the mapping which had it.
+    pub owner: Option<Endpoint>,
     /// Why the session ended.
     pub reason: &'static str,
     /// Seconds since it ended.
@@ -44,7 +46,7 @@ pub fn views(
     {
         if given {
             let what =
-                format!("{flag} says nothing about cooling ports: they are nobody's any more");
+                format!("{flag} says nothing about cooling ports: most are nobody's any more");
             return Err(Failure::usage(what).with_help("leave it out, or --state cooling"));
         }
     }
@@ -79,6 +81,7 @@ fn view(
     let protocol = Protocol::from_number(tuple.protocol)?;
     let reason = Reason::from_number(resting.reason);
     let toward_one = *tuple != tuple.toward_everybody();
+    let owned = resting.is_of((resting.owner, resting.owner_port));
     let endpoint = |addr: Ipv4Addr, port| Endpoint { addr, port };
     let elapsed_ns = u64::try_from(elapsed_ns(resting.closed_ns, now_ns)).unwrap_or_default();
     Some(CoolingView {
@@ -86,6 +89,7 @@ fn view(
         state: "cooling",
         outside: endpoint(tuple.local.into(), tuple.local_port.number()),
         remote: toward_one.then(|| endpoint(tuple.remote.into(), tuple.remote_port.number())),
+        owner: owned.then(|| endpoint(resting.owner.into(), resting.owner_port.number())),
         reason: reason.name(),
         age_s: elapsed_ns / NS_PER_S,
         expires_s: settings.remaining_ns(resting.closed_ns, reason, now_ns).div_ceil(NS_PER_S),
@@ -130,8 +134,13 @@ mod tests {
         };
         let ended = |ms_ago: u64, reason| Resting::new(NOW_NS - ms_ago * 1_000_000, reason);
         let everybody = tuple(Protocol::Udp, 4001, 9).toward_everybody();
+        let owned = Resting {
+            owner: Ipv4::new([10, 0, 0, 5]),
+            owner_port: Port::new(5000),
+            ..ended(99_900, Reason::UdpIcmp)
+        };
         let resting = vec![
-            (everybody, ended(99_900, Reason::UdpIcmp)),
+            (everybody, owned),
             (tuple(Protocol::Tcp, 4000, 9), ended(30_500, Reason::HalfOpen)),
             (tuple(Protocol::Tcp, 4002, 9), ended(100_000, Reason::Fin)),
         ];
@@ -149,13 +158,13 @@ mod tests {
             {
                 "proto": "tcp", "state": "cooling",
                 "outside": {"addr": "203.0.113.7", "port": 4000},
-                "remote": {"addr": "198.51.100.9", "port": 443},
+                "remote": {"addr": "198.51.100.9", "port": 443}, "owner": null,
                 "reason": "half-open", "age_s": 30, "expires_s": 70,
             },
             {
                 "proto": "udp", "state": "cooling",
                 "outside": {"addr": "203.0.113.7", "port": 4001},
-                "remote": null, "reason": "udp-icmp", "age_s": 99, "expires_s": 1,
+                "remote": null, "owner": {"addr": "10.0.0.5", "port": 5000}, "reason": "udp-icmp", "age_s": 99, "expires_s": 1,
             },
         ]);
         assert_eq!(serde_json::to_value(views).unwrap(), expected);

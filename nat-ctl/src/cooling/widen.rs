@@ -42,6 +42,10 @@ impl<'a> Widening<'a> {
         if is_later(free_ns(self.settings, resting), free_ns(self.settings, &port.longest)) {
             port.longest = *resting;
         }
+        // Whose it was, it still is: its own tuples rest for that one, too.
+        if let Some(Resting { owner, owner_port, .. }) = port.there {
+            port.longest = Resting { owner, owner_port, ..port.longest };
+        }
     }
 
     /// What is to be written, oldest first.
@@ -128,6 +132,22 @@ mod tests {
             // Not by one that is not to rest at all under these settings.
             let seen = [(everybody, short), (tuple(1, 1), ended(1000, Reason::Rst))];
             assert_eq!(widened(&[seen[first], seen[second]]), []);
+        }
+    }
+
+    #[test]
+    fn who_may_use_a_port_again_may_do_so_for_as_long_as_it_rests() {
+        let owned = |resting| {
+            let (owner, owner_port) = (Ipv4::new([10, 0, 0, 5]), Number::new(5000));
+            Resting { owner, owner_port, ..resting }
+        };
+        let (long, short) = (ended(100, Reason::Fin), ended(120, Reason::HalfOpen));
+        let everybody = tuple(1, 0).toward_everybody();
+        for [first, second] in [[0, 1], [1, 0]] {
+            let seen = [(everybody, owned(long)), (tuple(1, 1), long)];
+            assert_eq!(widened(&[seen[first], seen[second]]), [], "both end at once");
+            let seen = [(everybody, owned(short)), (tuple(1, 1), long)];
+            assert_eq!(widened(&[seen[first], seen[second]]), [(everybody, owned(long))]);
         }
     }
 

@@ -14,6 +14,7 @@ mod hairpin;
 mod host_changes;
 mod icmp;
 mod lifecycle;
+mod mapping;
 mod mss;
 mod neighbours;
 mod own;

@@ -188,3 +188,64 @@ fn a_tuple_that_is_found_twice_rests_from_the_later_end() {
     let snapshot = take(&state, Sessions::GoOn);
     assert_eq!(after(&snapshot, 0, 0, HERE, 0).last(), Some(&(1, 5)));
 }
+
+const INSIDE: (Ipv4, Port) = (Ipv4::new([10, 0, 0, 5]), Port::new(5000));
+
+/// A session of the mapping of [`INSIDE`] that has port 1, toward this port of the server.
+fn mapped(remote_port: u16, lifetime: Lifetime, born_ns: u64) -> SessionPair {
+    let mut pair = session(Protocol::Tcp, 1, lifetime, born_ns);
+    let remote = (pair.key.remote, Port::new(remote_port));
+    pair.key = FlowKey::new(Protocol::Tcp, INSIDE, remote);
+    pair.outbound.uses = Uses::MAPPING;
+    pair
+}
+
+fn owned(resting: Resting) -> Resting {
+    Resting { owner: INSIDE.0, owner_port: INSIDE.1, ..resting }
+}
+
+/// As in the data path: the port is nobody else's for as long as the longest of its sessions rests.
+#[test]
+fn a_mappings_port_rests_toward_everybody_but_its_owner() {
+    let born = NOW.monotonic_ns - 100 * SECOND;
+    let mut connected = mapped(80, Lifetime::TcpEstablished, born);
+    connected.outbound.tcp = nat_common::tcp::Connection::ANSWERED.bits();
+    let opening = mapped(81, Lifetime::TcpOpening, born);
+    let everybody = tuple(1).toward_everybody();
+    for sessions in [vec![connected, opening], vec![opening, connected]] {
+        for before in [vec![], vec![(everybody, owned(ended(5, Reason::HalfOpen)))]] {
+            let snapshot = take(&fake(sessions.clone(), before), Sessions::EndNow);
+            let resting = snapshot.resting(NOW, HERE);
+            assert_eq!(resting.len(), 3, "{resting:?}");
+            let of = |key| resting.iter().find(|(tuple, _)| *tuple == key).unwrap().1;
+            let (fin, half_open) = (ended(0, Reason::Fin), ended(0, Reason::HalfOpen));
+            assert_eq!(of(everybody), owned(fin));
+            assert_eq!(of(tuple(1).toward(tuple(1).remote, Port::new(80))), fin);
+            assert_eq!(of(tuple(1).toward(tuple(1).remote, Port::new(81))), half_open);
+        }
+    }
+}
+
+#[test]
+fn a_port_rests_for_as_long_as_it_would_have_without_its_new_sessions() {
+    let born = NOW.monotonic_ns - 100 * SECOND;
+    let everybody = tuple(1).toward_everybody();
+    for (ago, reason, kept) in [(5, Reason::Fin, true), (215, Reason::Fin, false)] {
+        let before = owned(ended(ago, reason));
+        let state = fake(vec![mapped(81, Lifetime::TcpOpening, born)], vec![(everybody, before)]);
+        for sessions in [Sessions::EndNow, Sessions::GoOn] {
+            let resting = take(&state, sessions).resting(NOW, HERE);
+            let port = resting.iter().find(|(tuple, _)| *tuple == everybody).unwrap().1;
+            let expected = if kept { before } else { owned(ended(0, Reason::HalfOpen)) };
+            assert_eq!(port, expected, "{ago}");
+        }
+    }
+}
+
+#[test]
+fn a_mapping_that_need_not_rest_leaves_nothing() {
+    let mut query = mapped(53, Lifetime::Udp, NOW.monotonic_ns);
+    query.key.protocol = Protocol::Udp as u8;
+    let snapshot = take(&fake(vec![query], Vec::new()), Sessions::EndNow);
+    assert_eq!(snapshot.tuples, []);
+}
