@@ -10,7 +10,7 @@ use core::ptr::read_volatile;
 use aya_ebpf::{bindings::BPF_NOEXIST, macros::map, maps::PerCpuArray};
 use nat_common::{
     addr::{Ipv4, Port},
-    flow::FlowKey,
+    flow::{Direction, FlowKey},
     hint::Hint,
     mapping::{self, Mapping, Owner, Shared, Users, Uses},
     session::{Session, deadline, live, seconds},
@@ -261,6 +261,11 @@ fn share(port: Port) -> i32 {
     request.entry =
         Session::new(&request.claim, (key.local, key.local_port), &request.birth, now_ns);
     let mut result = insert(request);
+    if result == EXISTS && is_claimed_for(request) {
+        leave_mapping();
+        request.theirs = true;
+        return 0;
+    }
     if result == 0 && cooldown::tuple_blocker(&request.claim, now_ns).is_some() {
         let _ = INBOUND.remove(&request.claim);
         result = EXISTS;
@@ -269,6 +274,17 @@ fn share(port: Port) -> i32 {
         leave_mapping();
     }
     result
+}
+
+/// Whether the tuple of the request is claimed for its own flow. Toward the same remote endpoint its
+/// mapping has that tuple only, so packets that meet on two CPUs, or come from both sides at once,
+/// want the same one.
+#[inline(always)]
+fn is_claimed_for(request: &Request) -> bool {
+    let Some(entry) = Entry::find(Direction::Inbound, &request.claim) else { return false };
+    let to = entry.translation();
+    let inside = to.address == request.key.local && to.port == request.key.local_port;
+    inside && entry.belongs_to(&request.claim)
 }
 
 /// Claims the tuple of the request.
@@ -284,7 +300,7 @@ fn insert(request: &Request) -> i32 {
 #[inline(always)]
 pub fn joined(step: u32) -> u32 {
     if step == Verdict::TranslatedOut as u32 {
-        open_mapping()
+        if request().is_ok_and(|request| request.theirs) { step } else { open_mapping() }
     } else if step >= NONE {
         Verdict::Contended as u32
     } else {
@@ -447,15 +463,18 @@ const CONTENDED: i32 = -16;
 fn permit(request: &Request, desk: &mut Desk) -> i32 {
     desk.permission = mapping::permission_key(&request.claim);
     desk.shared = Shared::new(&desk.permission, desk.deadline_ns);
-    match PERMISSIONS.get_ptr_mut(&desk.permission) {
-        Some(there) if joins(there, &desk.permission) => 0,
-        Some(_) => CONTENDED,
-        None => match PERMISSIONS.insert(&desk.permission, &desk.shared, BPF_NOEXIST as u64) {
-            Ok(()) => 0,
-            Err(EXISTS) => CONTENDED,
-            Err(error) => error,
-        },
+    // Once more if another CPU's packet comes in between.
+    for _ in 0..2 {
+        if let Some(there) = PERMISSIONS.get_ptr_mut(&desk.permission) {
+            return if joins(there, &desk.permission) { 0 } else { CONTENDED };
+        }
+        match PERMISSIONS.insert(&desk.permission, &desk.shared, BPF_NOEXIST as u64) {
+            Ok(()) => return 0,
+            Err(EXISTS) => {}
+            Err(error) => return error,
+        }
     }
+    CONTENDED
 }
 
 /// Becomes a user of what a session from outside shares ([`nat_common::session::Birth::uses`]). All of

@@ -94,6 +94,8 @@ pub struct Request {
     pub toward: u64,
     /// The external endpoint that is being claimed.
     pub claim: FlowKey,
+    /// Whether another CPU has claimed it for this very flow, and makes the session.
+    pub theirs: bool,
     /// What became of the last try, the result of its insertion, and why it failed.
     pub tried: Tried,
     pub result: i32,
@@ -347,7 +349,7 @@ fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), V
     if request.untranslatable != TRANSLATABLE {
         return Err(Verdict::from_number(request.untranslatable));
     }
-    request.instead = true;
+    (request.instead, request.theirs) = (true, false);
     let protocol = Protocol::from_number(request.protocol).ok_or(Verdict::ProtocolNotCovered)?;
     if matches!(protocol, Protocol::Tcp) && !request.flags.opens() {
         return Err(Verdict::TcpWithoutSyn);
@@ -398,6 +400,12 @@ fn publish(request: &mut Request) -> Result<(), Verdict> {
         port::give_back(request);
         return Err(Verdict::HairpinLoop);
     }
+    if request.theirs {
+        wait_for_theirs(&request.key);
+        join(request)?;
+        client::dismiss(request);
+        return Ok(());
+    }
     if request.before == Before::Closing {
         session::kill(&request.key, request.now_ns);
     }
@@ -420,6 +428,20 @@ fn publish(request: &mut Request) -> Result<(), Verdict> {
             join(request)?;
             client::dismiss(request);
             Ok(())
+        }
+    }
+}
+
+/// How often it is looked whether another CPU has made a session: each look takes some 20 ns, and from
+/// claim to publication it is about a microsecond.
+const LOOKS: u32 = 128;
+
+/// Waits until another CPU has made the session of this flow; in vain, if it cannot.
+#[inline(always)]
+fn wait_for_theirs(key: &FlowKey) {
+    for _ in 0..LOOKS {
+        if OUTBOUND.get_ptr_mut(key).is_some() {
+            return;
         }
     }
 }

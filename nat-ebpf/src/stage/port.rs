@@ -372,6 +372,9 @@ pub fn is_claimed() -> bool {
 /// Gives a claim back that nobody knows of yet.
 #[inline(always)]
 pub fn give_back(request: &Request) {
+    if request.theirs {
+        return;
+    }
     let _ = INBOUND.remove(&request.claim);
     if request.maps() {
         let Birth { uses, range, .. } = request.birth;

@@ -29,12 +29,17 @@ pub struct Gateway {
 impl Gateway {
     /// One external address with the ports of this range.
     pub fn new(ports: &str, max_sessions: u32) -> Self {
+        Self::with_rule(&format!("ports = \"{ports}\"\n"), max_sessions)
+    }
+
+    /// One external address, and these lines in its rule.
+    pub fn with_rule(lines: &str, max_sessions: u32) -> Self {
         let lab = Arc::new(Lab::new(Offloads::On));
         neighbour_at(&lab, "lan0", &CLIENT.to_string());
         neighbour_at(&lab, "lan0", &CLIENT2.to_string());
         neighbour_at(&lab, "wan0", &frames::SERVER.to_string());
         let mut bench = Bench::in_lab(Arc::clone(&lab), max_sessions);
-        bench.apply(&format!("{INTERNET}ports = \"{ports}\"\n"));
+        bench.apply(&format!("{INTERNET}{lines}"));
         Self { bench, lab }
     }
 

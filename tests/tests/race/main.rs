@@ -14,6 +14,7 @@ mod cpus;
 mod fin;
 mod flows;
 mod gateway;
+mod mapping;
 mod same_flow;
 mod traffic;
 
