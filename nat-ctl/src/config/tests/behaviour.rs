@@ -124,6 +124,29 @@ fn filtering_that_the_mapping_makes_idle() {
     }
 }
 
+/// Nobody outside is let in by ICMP: see docs/config.md.
+#[test]
+fn filtering_of_icmp_is_idle() {
+    let idle = "warning: `filtering` in rule `internet` has no effect on icmp: an echo request from \
+                outside is the gateway's to answer, and a reply comes in only from whom a client has \
+                asked";
+    for (lines, at) in [
+        ("filtering = { icmp = \"endpoint-independent\" }", "11:22"),
+        ("filtering = { udp = \"address-dependent\", icmp = \"address-dependent\" }", "11:49"),
+        ("filtering = \"address-dependent\"\nprotocols = [\"icmp\"]", "11:13"),
+    ] {
+        let expected = format!("{idle}\n  --> nat.toml:{at}\n  help: leave icmp out of it");
+        assert_eq!(warnings(&good_and(lines)), expected, "{lines}");
+    }
+    for lines in [
+        "filtering = { icmp = \"address-and-port-dependent\" }",
+        "filtering = \"address-and-port-dependent\"\nprotocols = [\"icmp\"]",
+        "filtering = \"address-dependent\"\nprotocols = [\"udp\", \"icmp\"]",
+    ] {
+        assert_eq!(warnings(&good_and(lines)), "", "{lines}");
+    }
+}
+
 #[test]
 fn protocols_that_the_rule_leaves_out() {
     let text = "protocols = [\"tcp\"]\nmapping = { tcp = \"endpoint-independent\", \
@@ -343,12 +366,19 @@ fn with_second(first: &str, second: &str) -> String {
 #[test]
 fn rules_that_may_share_ports_map_alike() {
     let independent = "mapping = \"endpoint-independent\"";
-    let problem = "may use the same ports of the same address for";
-    refuse(&with_second("", independent), problem);
-    refuse(&with_second("", "ports = \"40000-50000\""), problem);
+    let kinds = "rule `internet` and rule `second` may use the same ports of the same address for tcp, but \
+                 map differently \n --> nat.toml:13 \n give them the same `mapping`, `ports` and \
+                 `exclude_ports`, or `ports` with nothing in common";
+    refuse(&with_second("", independent), kinds);
+    let ports = "rule `internet` and rule `second` may use the same address for udp, with ports of \
+                 which some, but not all, are the same \n --> nat.toml:13 \n give them the same `ports` \
+                 and `exclude_ports`, or `ports` with nothing in common";
+    refuse(&with_second("", "ports = \"40000-50000\""), ports);
+    refuse(&with_second("", "exclude_ports = [5000]"), ports);
     for (first, second) in [
         ("", ""),
         (independent, independent),
+        ("exclude_ports = [5000]", "exclude_ports = [\"5000-5000\"]"),
         ("ports = \"1024-2047\"", "ports = \"2048-4095\"\nmapping = \"endpoint-independent\""),
         ("protocols = [\"udp\"]", "protocols = [\"tcp\"]\nmapping = \"endpoint-independent\""),
         ("protocols = [\"tcp\"]", "protocols = [\"tcp\"]\nports = \"40000-50000\""),

@@ -33,8 +33,10 @@ impl Of<'_> {
     ) -> PerProtocol<Filtering> {
         self.warn_unless_covered("filtering", table.filtering.as_ref(), report);
         let filtering = per_protocol(table.filtering.as_ref(), Snat::FILTERING_DEFAULT);
+        self.warn_of_icmp(table.filtering.as_ref(), filtering.icmp, report);
         let shared = PROTOCOLS.into_iter().filter(|protocol| {
-            self.protocols.contains(*protocol)
+            *protocol != Protocol::Icmp
+                && self.protocols.contains(*protocol)
                 && mapping.get(*protocol) == Mapping::AddressAndPortDependent
                 && filtering.get(*protocol) != Filtering::AddressAndPortDependent
         });
@@ -54,6 +56,36 @@ impl Of<'_> {
             report.warn(&written.span(), message, help);
         }
         filtering
+    }
+
+    /// Whoever asks ICMP from outside asks the gateway: no filter lets that in. One word for several
+    /// protocols has its effect on the others.
+    fn warn_of_icmp(
+        self,
+        written: Option<&Spanned<AllOrEach<Filtering>>>,
+        filtering: Filtering,
+        report: &mut Report<'_>,
+    ) {
+        let span = match written.map(|written| (written.get_ref(), written.span())) {
+            Some((AllOrEach::Each(table), _)) => table.icmp.as_ref().map(Spanned::span),
+            Some((AllOrEach::All(_), span)) => {
+                let others = [Protocol::Tcp, Protocol::Udp];
+                (!others.iter().any(|other| self.protocols.contains(*other))).then_some(span)
+            }
+            None => None,
+        };
+        let is_covered = self.protocols.contains(Protocol::Icmp);
+        if let Some(span) = span
+            && is_covered
+            && filtering != Filtering::AddressAndPortDependent
+        {
+            let message = format!(
+                "`filtering` in {} has no effect on icmp: an echo request from outside is the \
+                 gateway's to answer, and a reply comes in only from whom a client has asked",
+                self.label
+            );
+            report.warn(&span, message, "leave icmp out of it");
+        }
     }
 
     /// `spill` is for clients that have an address of their own among several.

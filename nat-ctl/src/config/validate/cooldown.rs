@@ -81,12 +81,11 @@ pub(super) fn warn(
     }
 }
 
-/// Of UDP and ICMP; TCP is followed to the end of a connection, which REQ-8 excepts.
+/// Of UDP; TCP is followed to the end of a connection, which REQ-8 excepts, and nobody is let in by
+/// ICMP.
 fn has_open_ports(rule: &Rule) -> bool {
     let Action::Snat(snat) = &rule.action else { return false };
-    [Protocol::Udp, Protocol::Icmp].into_iter().any(|protocol| {
-        rule.protocols.contains(protocol)
-            && snat.mapping.get(protocol) == Mapping::EndpointIndependent
-            && snat.filtering.get(protocol) == Filtering::EndpointIndependent
-    })
+    rule.protocols.contains(Protocol::Udp)
+        && snat.mapping.udp == Mapping::EndpointIndependent
+        && snat.filtering.udp == Filtering::EndpointIndependent
 }
