@@ -25,6 +25,17 @@ pub enum Kind {
     EndpointIndependent = 1,
 }
 
+impl Kind {
+    /// The name in configuration and output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AddressAndPortDependent => "address-and-port-dependent",
+            Self::EndpointIndependent => "endpoint-independent",
+        }
+    }
+}
+
 /// Whose packets come in by a mapping, without an answer to them having been sent.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

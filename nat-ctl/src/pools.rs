@@ -5,7 +5,10 @@ use std::{
     net::Ipv4Addr,
 };
 
-use nat_common::flow::{FlowKey, Protocol};
+use nat_common::{
+    flow::{FlowKey, Protocol},
+    mapping::Kind,
+};
 use serde::Serialize;
 
 use crate::{
@@ -13,7 +16,7 @@ use crate::{
     cooling,
     datapath::{PoolState, RuleState, State},
     exit::Failure,
-    session::Endpoint,
+    session::{self, Endpoint},
 };
 
 /// An external address with a protocol: an element of `pools -j`.
@@ -31,6 +34,8 @@ pub struct PoolView {
     pub free: u32,
     /// Live sessions.
     pub sessions: u32,
+    /// Endpoint-independent mappings that they use: each has a port of its own.
+    pub mappings: u32,
     /// The remote endpoints toward which the fewest ports are left, at most [`HOTTEST_MAX`].
     pub hottest: Vec<Destination>,
 }
@@ -62,6 +67,9 @@ pub fn views(state: &impl State, now_ns: u64) -> Result<Vec<PoolView>, Failure> 
     for pair in state.sessions()?.iter().filter(|pair| pair.deadline_ns() > now_ns) {
         let tuple = pair.key.translated(pair.outbound.address, pair.outbound.port);
         of(&tuple, Pool::note_session);
+        if session::kind(&pair.outbound) == Kind::EndpointIndependent {
+            of(&tuple, Pool::note_mapping);
+        }
     }
     cooling::each(state, now_ns, |tuple, _, _| of(tuple, Pool::note_cooling))?;
     let views = pools.into_iter().filter_map(|((address, protocol), pool)| {
@@ -107,6 +115,8 @@ struct Pool {
     cooling: Ports,
     toward_everybody: Ports,
     sessions: u32,
+    /// That mappings have: a port is one mapping's alone.
+    mapped: Ports,
     toward: HashMap<Endpoint, Taken>,
 }
 
@@ -124,6 +134,10 @@ impl Pool {
         self.in_use.insert(port);
         self.sessions += 1;
         self.toward.entry(remote(tuple)).or_default().in_use.push(port);
+    }
+
+    fn note_mapping(&mut self, tuple: &FlowKey) {
+        self.mapped.insert(tuple.local_port.number());
     }
 
     fn note_cooling(&mut self, tuple: &FlowKey) {
@@ -157,6 +171,7 @@ impl Pool {
             cooling: self.cooling.count(|port| !self.in_use.contains(port)),
             free: self.usable.count(|port| !taken(port)),
             sessions: self.sessions,
+            mappings: self.mapped.count(|_| true),
             hottest,
         }
     }

@@ -4,7 +4,8 @@ use std::{collections::HashMap, net::Ipv4Addr};
 
 use nat_common::{
     flow::{FlowKey, Protocol},
-    session::state_name,
+    mapping::{Filtering, Kind, Uses},
+    session::{Session, state_name},
 };
 use serde::Serialize;
 
@@ -37,6 +38,10 @@ pub struct SessionView {
     pub outside: Endpoint,
     pub remote: Endpoint,
     pub rule: String,
+    /// What its external port depends on: a [`Kind`].
+    pub mapping: &'static str,
+    /// Who else may send to that port now: a [`Filtering`].
+    pub filtering: &'static str,
     pub age_s: u64,
     /// Seconds until it ends if no packet comes.
     pub expires_s: u64,
@@ -66,19 +71,20 @@ pub fn select(
     filter: &SessionFilter,
     now_ns: u64,
 ) -> Vec<(FlowKey, SessionView)> {
-    let names: HashMap<u32, &str> =
-        rules.iter().map(|rule| (rule.id, rule.name.as_str())).collect();
+    let rules: HashMap<u32, &RuleState> = rules.iter().map(|rule| (rule.id, rule)).collect();
     pairs
         .iter()
         .filter(|pair| pair.deadline_ns() > now_ns)
-        .filter_map(|pair| Some((pair.key, view(pair, &names, now_ns)?)))
+        .filter_map(|pair| Some((pair.key, view(pair, &rules, now_ns)?)))
         .filter(|(_, view)| matches(filter, view))
         .collect()
 }
 
-fn view(pair: &SessionPair, names: &HashMap<u32, &str>, now_ns: u64) -> Option<SessionView> {
+fn view(pair: &SessionPair, rules: &HashMap<u32, &RuleState>, now_ns: u64) -> Option<SessionView> {
     let SessionPair { key, outbound, inbound } = pair;
     let protocol = Protocol::from_number(key.protocol)?;
+    let rule = rules.get(&outbound.rule_id()).copied();
+    let kind = kind(outbound);
     let (packets_in, bytes_in) = inbound.map_or((0, 0), |inbound| (inbound.packets, inbound.bytes));
     let endpoint = |addr: nat_common::addr::Ipv4, port: nat_common::addr::Port| Endpoint {
         addr: addr.into(),
@@ -90,12 +96,32 @@ fn view(pair: &SessionPair, names: &HashMap<u32, &str>, now_ns: u64) -> Option<S
         inside: endpoint(key.local, key.local_port),
         outside: endpoint(outbound.address, outbound.port),
         remote: endpoint(key.remote, key.remote_port),
-        rule: names.get(&outbound.rule_id()).copied().unwrap_or_default().to_owned(),
+        rule: rule.map(|rule| rule.name.clone()).unwrap_or_default(),
+        mapping: kind.name(),
+        filtering: filtering(kind, protocol, rule).name(),
         age_s: (now_ns / NS_PER_S).saturating_sub(outbound.created_s.into()),
         expires_s: pair.deadline_ns().saturating_sub(now_ns) / NS_PER_S,
         packets: Directions { out: outbound.packets, inbound: packets_in },
         bytes: Directions { out: outbound.bytes, inbound: bytes_in },
     })
+}
+
+/// How a session's external port was chosen.
+pub fn kind(outbound: &Session) -> Kind {
+    match outbound.uses {
+        Uses::NOTHING => Kind::AddressAndPortDependent,
+        _ => Kind::EndpointIndependent,
+    }
+}
+
+/// Who may send to a port by the rule as it is in force. A port without a mapping tells by the remote
+/// endpoint alone whose a packet is, and by ICMP nobody is let in.
+fn filtering(kind: Kind, protocol: Protocol, rule: Option<&RuleState>) -> Filtering {
+    let behaviour = rule.map(|rule| rule.behaviour).unwrap_or_default();
+    let lets_in = kind == Kind::EndpointIndependent
+        && behaviour.endpoint_independent(protocol)
+        && protocol != Protocol::Icmp;
+    if lets_in { behaviour.filtering(protocol) } else { Filtering::AddressAndPortDependent }
 }
 
 /// Whether a session passes all filters.
@@ -115,7 +141,8 @@ fn matches(filter: &SessionFilter, view: &SessionView) -> bool {
 mod tests {
     use nat_common::{
         addr::{Ipv4, Port},
-        session::{Birth, Session},
+        mapping::Behaviour,
+        session::Birth,
         settings::Lifetime,
         stats::RuleCounters,
         tcp::Segment,
@@ -148,7 +175,14 @@ mod tests {
 
     fn rules() -> Vec<RuleState> {
         let counters = RuleCounters::default();
-        vec![RuleState { id: 3, name: "internet".to_owned(), action: None, counters }]
+        let behaviour = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp].into_iter().fold(
+            Behaviour::default(),
+            |behaviour, protocol| {
+                let filtering = Filtering::AddressDependent;
+                behaviour.with(protocol, Kind::EndpointIndependent, filtering)
+            },
+        );
+        vec![RuleState { id: 3, name: "internet".to_owned(), action: None, behaviour, counters }]
     }
 
     fn list(pairs: &[SessionPair], filter: &SessionFilter) -> Vec<SessionView> {
@@ -163,10 +197,33 @@ mod tests {
             "inside": {"addr": "10.0.0.5", "port": 41822},
             "outside": {"addr": "203.0.113.7", "port": 50711},
             "remote": {"addr": "198.51.100.9", "port": 443},
-            "rule": "internet", "age_s": 12, "expires_s": 49,
+            "rule": "internet", "mapping": "address-and-port-dependent",
+            "filtering": "address-and-port-dependent", "age_s": 12, "expires_s": 49,
             "packets": {"out": 18, "in": 24}, "bytes": {"out": 2100, "in": 31000},
         }]);
         assert_eq!(serde_json::to_value(list).unwrap(), expected);
+    }
+
+    /// Who comes in is for the rule in force to say, what the port depends on is the session's.
+    #[test]
+    fn mapping_is_the_sessions_and_filtering_the_rules() {
+        let shown = |protocol, uses, rules: &[RuleState]| {
+            let mut pair = pair(protocol, 5);
+            pair.outbound.uses = uses;
+            let view = &views(&[pair], rules, &SessionFilter::default(), NOW_NS)[0];
+            (view.mapping, view.filtering)
+        };
+        let (alone, port) = ("endpoint-independent", "address-and-port-dependent");
+        let own = shown(Protocol::Udp, Uses::PERMISSION, &rules());
+        assert_eq!(own, (alone, "address-dependent"));
+        assert_eq!(shown(Protocol::Udp, Uses::MAPPING, &rules()), (alone, "address-dependent"));
+        assert_eq!(shown(Protocol::Udp, Uses::NOTHING, &rules()), (port, port));
+        assert_eq!(shown(Protocol::Icmp, Uses::MAPPING, &rules()), (alone, port));
+        // The rule maps otherwise by now, or is gone.
+        let otherwise = RuleState { behaviour: Behaviour::default(), ..rules().remove(0) };
+        for rules in [&[otherwise][..], &[]] {
+            assert_eq!(shown(Protocol::Udp, Uses::MAPPING, rules), (alone, port));
+        }
     }
 
     #[test]

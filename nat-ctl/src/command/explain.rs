@@ -10,7 +10,7 @@ use serde::Serialize;
 use self::asked::Asked;
 use crate::{
     cli::{ExplainArgs, Global},
-    config::Pooling,
+    config::{Filtering, Mapping, Pooling, Protocol},
     exit::{Exit, Failure},
     output::Out,
     source::{
@@ -36,6 +36,8 @@ pub enum Action {
         /// Where the rule names them.
         addresses: Vec<IpAddr>,
         pooling: Pooling,
+        /// What a new session gets, of the protocols that are asked about and that the rule covers.
+        behaviour: Vec<Behaviour>,
     },
     /// Leaves it as it is.
     Route,
@@ -51,6 +53,14 @@ impl Action {
             Self::Drop => "drop",
         }
     }
+}
+
+/// How a rule maps and filters a protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Behaviour {
+    proto: Protocol,
+    mapping: Mapping,
+    filtering: Filtering,
 }
 
 /// `explain -j`
@@ -69,6 +79,8 @@ struct View {
     source: Option<IpAddr>,
     deciding_rule: Option<Rule>,
     candidates: Vec<Candidate>,
+    /// Empty unless a rule translates.
+    behaviour: Vec<Behaviour>,
     /// What the data path gives such packets now; None where no model's choice is in force.
     in_force: Option<IpAddr>,
     error: Option<Error>,
@@ -151,7 +163,7 @@ fn query(
     destination: IpAddr,
 ) -> Result<Query, Failure> {
     let (model, options, named, pooling) = match rule.map(|rule| &rule.action) {
-        Some(Action::Snat { model, options, addresses, pooling }) => {
+        Some(Action::Snat { model, options, addresses, pooling, .. }) => {
             (Some(*model), *options, addresses.clone(), *pooling)
         }
         _ => {
@@ -213,6 +225,7 @@ fn view(answer: &Answer) -> View {
         source: None,
         deciding_rule: None,
         candidates: Vec::new(),
+        behaviour: behaviour(answer.rule.as_ref()).to_vec(),
         in_force: answer.in_force,
         error: None,
         warnings: answer.warnings.clone(),
@@ -233,6 +246,14 @@ fn view(answer: &Answer) -> View {
         }
         Fate::Routed(None) => View { error: Some(Error::NoRoute), ..blank },
         Fate::Dropped => blank,
+    }
+}
+
+/// How the rule maps and filters.
+fn behaviour(rule: Option<&Matched>) -> &[Behaviour] {
+    match rule.map(|rule| &rule.action) {
+        Some(Action::Snat { behaviour, .. }) => behaviour,
+        _ => &[],
     }
 }
 

@@ -67,10 +67,11 @@ fn text(pools: &Pools, style: Style) -> String {
         "COOLING",
         "FREE",
         "SESSIONS",
+        "MAPPINGS",
         "HOTTEST",
         "FREE THERE",
     ])
-    .right(&[2, 3, 4, 5, 6, 8]);
+    .right(&[2, 3, 4, 5, 6, 7, 9]);
     for pool in &pools.pools {
         let hottest = pool.hottest.first();
         let endpoint = |Endpoint { addr, port }| format!("{addr}:{port}");
@@ -82,6 +83,7 @@ fn text(pools: &Pools, style: Style) -> String {
             pool.cooling.to_string(),
             pool.free.to_string(),
             pool.sessions.to_string(),
+            pool.mappings.to_string(),
             hottest.map_or_else(|| "-".to_owned(), |one| endpoint(one.remote)),
             hottest.map_or_else(|| "-".to_owned(), |one| one.free.to_string()),
         ]);

@@ -234,7 +234,8 @@ mod tests {
 
     fn state(name: &str, action: Option<rule::Action>) -> RuleState {
         let counters = RuleCounters { sessions: 3, routed_packets: 4, ..RuleCounters::default() };
-        RuleState { id: 0, name: name.to_owned(), action, counters }
+        let behaviour = nat_common::mapping::Behaviour::default();
+        RuleState { id: 0, name: name.to_owned(), action, behaviour, counters }
     }
 
     #[test]

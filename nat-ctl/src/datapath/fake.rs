@@ -10,6 +10,7 @@ use nat_common::{
     cooldown::{Cooldown, CooldownCounters, Resting},
     flow::FlowKey,
     instance::Instance,
+    mapping::Behaviour,
     source::Choice,
     stats::RuleCounters,
 };
@@ -161,12 +162,14 @@ impl Datapath for Fake {
                 let id = self.rules.len() as u32;
                 let counters = RuleCounters::default();
                 let name = rule.name.clone();
-                self.rules.push(RuleState { id, name, action: None, counters });
+                let behaviour = Behaviour::default();
+                self.rules.push(RuleState { id, name, action: None, behaviour, counters });
             }
         }
         for known in &mut self.rules {
             let rule = table.rules.iter().find(|rule| rule.name == known.name);
             known.action = rule.map(|rule| rule.action);
+            known.behaviour = rule.map(|rule| rule.behaviour).unwrap_or_default();
         }
         self.tables.push(table.clone());
         self.cooldown = Some(table.settings.cooldown);

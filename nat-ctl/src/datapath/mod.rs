@@ -14,6 +14,7 @@ use nat_common::{
     cooldown::{Cooldown, CooldownCounters, Resting},
     flow::FlowKey,
     instance::{HookMode, Instance, Role},
+    mapping::Behaviour,
     rule::Action,
     session::Session,
     source::Choice,
@@ -61,6 +62,8 @@ pub struct RuleState {
     pub name: String,
     /// What it does, if it is in force.
     pub action: Option<Action>,
+    /// How it maps and filters, if it is in force.
+    pub behaviour: Behaviour,
     pub counters: RuleCounters,
 }
 

@@ -1,6 +1,7 @@
 use nat_common::{
     addr::{Ipv4, Port},
     cooldown::{Reason, Resting},
+    mapping::Uses,
     session::{Birth, Session},
     settings::Lifetime,
     tcp::Segment,
@@ -85,6 +86,7 @@ fn ports_are_in_use_or_cool_or_are_free() {
         cooling: 2,
         free: 6,
         sessions: 3,
+        mappings: 0,
         hottest: vec![one(1, 2, 2, 6), one(2, 1, 1, 8)],
     };
     assert_eq!(views, [expected]);
@@ -143,4 +145,16 @@ fn ports_that_no_rule_may_use_are_shown_while_they_are_taken() {
 #[test]
 fn without_rules_there_are_no_pools() {
     assert_eq!(views(&Fake::default(), NOW_NS).unwrap(), []);
+}
+
+#[test]
+fn sessions_of_a_mapping_share_its_port() {
+    let mut fake = fake("4000-4009");
+    let tcp = Protocol::Tcp;
+    fake.sessions = vec![session(tcp, 4000, 1), session(tcp, 4000, 2), session(tcp, 4001, 1)];
+    fake.sessions.iter_mut().for_each(|pair| pair.outbound.uses = Uses::MAPPING);
+    fake.sessions.push(session(tcp, 4002, 1));
+    let views = views(&fake, NOW_NS).unwrap();
+    let [view] = &views[..] else { panic!("{views:?}") };
+    assert_eq!((view.sessions, view.in_use, view.mappings), (4, 3, 2));
 }

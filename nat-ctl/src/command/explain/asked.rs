@@ -8,12 +8,12 @@ use std::{
 use ipnet::Ipv4Net;
 use nat_common::source::Choice;
 
-use super::{Action, Matched};
+use super::{Action, Behaviour, Matched};
 use crate::{
     cli::{ExplainArgs, Global},
     command::{block_on, enter_namespace, pins},
     compile::{self, Own, first_match},
-    config::{self, Config, Pooling, Unmatched},
+    config::{self, Config, Filtering, Mapping, Pooling, Unmatched},
     datapath::{Error, State, kernel::Pinned},
     desired::order,
     exit::Failure,
@@ -115,7 +115,9 @@ fn by_rule(
     let (all, outside) = (local(&host, |_| true), local(&host, outside));
     let own = Own { all: &all, outside: &outside };
     let (name, action) = match first_match(config, own, packet) {
-        compile::Matched::Rule(rule) => (Some(rule.name.clone()), action(rule, config, &host, to)),
+        compile::Matched::Rule(rule) => {
+            (Some(rule.name.clone()), action(rule, args.proto, config, &host, to))
+        }
         compile::Matched::OnlyProtocolDiffers(rule) => {
             let name = excerpt(&rule.name);
             asked.warnings.push(format!("rule {name} covers all but the protocol: dropped"));
@@ -183,19 +185,27 @@ fn local(host: &Host, of: impl Fn(&Interface) -> bool) -> Vec<Ipv4Addr> {
     ipv4.collect()
 }
 
-fn action(rule: &config::Rule, config: &Config, host: &Host, to: Ipv4Addr) -> Action {
+fn action(
+    rule: &config::Rule,
+    proto: Option<config::Protocol>,
+    config: &Config,
+    host: &Host,
+    to: Ipv4Addr,
+) -> Action {
     let snat = match &rule.action {
         config::Action::Route => return Action::Route,
         config::Action::Drop => return Action::Drop,
         config::Action::Snat(snat) => snat,
     };
     let options = options(config.source);
+    let behaviour = behaviour(rule.protocols, proto, snat);
     match &snat.source {
         config::Source::Model(model) => Action::Snat {
             model: (*model).into(),
             options,
             addresses: Vec::new(),
             pooling: Pooling::Paired,
+            behaviour,
         },
         config::Source::Addresses { addresses, pooling } => {
             let all: Vec<IpAddr> = addresses.iter().copied().map(IpAddr::from).collect();
@@ -208,9 +218,31 @@ fn action(rule: &config::Rule, config: &Config, host: &Host, to: Ipv4Addr) -> Ac
             let here: Vec<IpAddr> = all.iter().filter(is_here).copied().collect();
             let addresses = if here.is_empty() { all } else { here };
             let model = if addresses.len() == 1 { Model::Specified } else { Model::Multiple };
-            Action::Snat { model, options, addresses, pooling: *pooling }
+            Action::Snat { model, options, addresses, pooling: *pooling, behaviour }
         }
     }
+}
+
+/// What new sessions get, of the protocol that is asked about or of all that the rule covers.
+fn behaviour(
+    protocols: config::ProtocolSet,
+    proto: Option<config::Protocol>,
+    snat: &config::Snat,
+) -> Vec<Behaviour> {
+    let all = [config::Protocol::Tcp, config::Protocol::Udp, config::Protocol::Icmp];
+    let asked = all.into_iter().filter(|one| protocols.contains(*one));
+    asked
+        .filter(|one| proto.is_none_or(|proto| proto == *one))
+        .map(|proto| {
+            let mapping = snat.mapping.get(proto);
+            // As in the data path: see docs/config.md.
+            let lets_in =
+                mapping == Mapping::EndpointIndependent && proto != config::Protocol::Icmp;
+            let strictest = Filtering::AddressAndPortDependent;
+            let filtering = if lets_in { snat.filtering.get(proto) } else { strictest };
+            Behaviour { proto, mapping, filtering }
+        })
+        .collect()
 }
 
 /// The source that the data path gives a packet of a rule.
@@ -230,4 +262,35 @@ fn in_force(
     let matching = choices.into_iter().filter(|(prefix, _)| prefix.contains(&to));
     let (_, choice) = matching.max_by_key(|(prefix, _)| prefix.prefix_len())?;
     choice.address().ok().map(|address| Ipv4Addr::from(address).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_protocol_gets_what_its_rule_and_the_data_path_say() {
+        use config::Protocol::{Icmp, Tcp, Udp};
+        let told = |lines: &str, proto| {
+            let text = format!(
+                "[interfaces]\ninside = [\"lan0\"]\noutside = [\"wan0\"]\n[[rules]]\nname = \"r\"\n\
+                 from = [\"10.0.0.0/8\"]\nto = [\"external\"]\naction = \"snat\"\n{lines}\n"
+            );
+            let rule = Config::parse(&text, "nat.toml").unwrap().rules.remove(0);
+            let config::Action::Snat(snat) = &rule.action else { panic!("{lines}") };
+            let told = behaviour(rule.protocols, proto, snat);
+            told.iter().map(|one| (one.proto, one.mapping, one.filtering)).collect::<Vec<_>>()
+        };
+        let (alone, port) = (Mapping::EndpointIndependent, Mapping::AddressAndPortDependent);
+        let strictest = Filtering::AddressAndPortDependent;
+        let default = [(Tcp, port, strictest), (Udp, alone, strictest), (Icmp, alone, strictest)];
+        assert_eq!(told("", None), default);
+        let open = Filtering::EndpointIndependent;
+        // A port of several clients is open to nobody else, nor is an identifier.
+        let lines = "filtering = \"endpoint-independent\"";
+        let expected = [(Tcp, port, strictest), (Udp, alone, open), (Icmp, alone, strictest)];
+        assert_eq!(told(lines, None), expected);
+        assert_eq!(told(lines, Some(Udp)), [(Udp, alone, open)]);
+        assert_eq!(told("protocols = [\"tcp\"]", None), [(Tcp, port, strictest)]);
+    }
 }

@@ -32,6 +32,18 @@ fn snat(model: Model, addresses: &[&str]) -> Matched {
         options: Options::default(),
         addresses: addresses.iter().map(|ip| ip.parse().unwrap()).collect(),
         pooling: Pooling::Paired,
+        behaviour: vec![
+            Behaviour {
+                proto: Protocol::Udp,
+                mapping: Mapping::EndpointIndependent,
+                filtering: Filtering::AddressDependent,
+            },
+            Behaviour {
+                proto: Protocol::Icmp,
+                mapping: Mapping::EndpointIndependent,
+                filtering: Filtering::AddressDependent,
+            },
+        ],
     };
     Matched { name: Some("internet".to_owned()), action }
 }
@@ -261,7 +273,7 @@ fn json_has_what_is_promised() {
                     "common_prefix_destination": 4,
                 },
             ],
-            "in_force": null,
+            "behaviour": [], "in_force": null,
             "error": null,
             "warnings": [],
         })
@@ -305,6 +317,9 @@ fn a_rule_gives_model_and_addresses_unless_a_flag_does() {
         Style::new(false),
     );
     assert!(text.contains("\nrule      internet (snat)\n"), "{text}");
+    let ports =
+        "\nports     udp, icmp: mapping endpoint-independent, filtering address-dependent\n";
+    assert!(text.contains(ports), "{text}");
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use clap::ValueEnum as _;
 
-use super::{Answer, Fate, Matched, bits};
+use super::{Answer, Behaviour, Fate, Matched, behaviour, bits};
 use crate::{
     output::{Style, Tone, sanitise},
     source::{Eliminated, Explanation, Judged, Model, Route},
@@ -39,6 +39,7 @@ fn fate(answer: &Answer, style: Style) -> String {
 fn chosen(told: &Explanation, rule: Option<&Matched>, style: Style) -> String {
     let mut text = headline(told, style);
     text.push_str(&by(rule));
+    text.push_str(&ports(behaviour(rule)));
     text.push_str(&line("model", &about(told.model)));
     if let (Some(route), Some(next_hop)) = (&told.route, told.next_hop) {
         text.push_str(&line("route", &way(route)));
@@ -71,6 +72,24 @@ fn by(rule: Option<&Matched>) -> String {
         line("rule", &format!("{name} ({})", rule.action.as_str()))
     };
     rule.map(text).unwrap_or_default()
+}
+
+/// How ports are given out, and to whom they are open: protocols of which the same holds together.
+fn ports(behaviour: &[Behaviour]) -> String {
+    let same = |one: &&Behaviour, other: &Behaviour| {
+        (one.mapping, one.filtering) == (other.mapping, other.filtering)
+    };
+    let mut text = String::new();
+    let mut rest: Vec<&Behaviour> = behaviour.iter().collect();
+    while let Some(first) = rest.first().copied() {
+        let (alike, others): (Vec<_>, _) = rest.iter().partition(|one| same(one, first));
+        let names: Vec<&str> = alike.iter().map(|one: &&Behaviour| one.proto.as_str()).collect();
+        let Behaviour { mapping, filtering, .. } = first;
+        let about = format!("{}: mapping {mapping}, filtering {filtering}", names.join(", "));
+        text.push_str(&line("ports", &about));
+        rest = others;
+    }
+    text
 }
 
 /// A model's name and what it is.

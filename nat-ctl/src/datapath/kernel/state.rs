@@ -70,16 +70,15 @@ impl State for Pinned {
     fn rules(&self) -> Result<Vec<RuleState>, Error> {
         let names = table::names(&self.maps)?;
         let in_force = table::rules_in_force(&self.maps)?;
-        let action = |id| {
-            let rule = in_force.iter().find(|(_, rule)| rule.id == id);
-            rule.map(|(_, rule)| Action::from_number(rule.action))
-        };
+        let rule = |id| in_force.iter().map(|(_, rule)| rule).find(|rule| rule.id == id);
         (0..RULE_IDS_MAX)
             .filter_map(|id| names.get(&id).map(|name| (id, name)))
             .map(|(id, name)| {
                 let values = self.maps.rule_counters.get(&id, 0);
                 let counters = sum_rule(&values.map_err(reading("the rule counters"))?);
-                Ok(RuleState { id, name: name.clone(), action: action(id), counters })
+                let action = rule(id).map(|rule| Action::from_number(rule.action));
+                let behaviour = rule(id).map(|rule| rule.behaviour).unwrap_or_default();
+                Ok(RuleState { id, name: name.clone(), action, behaviour, counters })
             })
             .collect()
     }
