@@ -71,7 +71,7 @@ struct Case {
     filtering: &'static str,
 }
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 5] = [
     Case { rule: "", mapping: INDEPENDENT, filtering: BOTH_DEPENDENT },
     Case {
         rule: "mapping = \"address-and-port-dependent\"",
@@ -87,6 +87,12 @@ const CASES: [Case; 4] = [
         rule: "filtering = { udp = \"endpoint-independent\" }",
         mapping: INDEPENDENT,
         filtering: INDEPENDENT,
+    },
+    // Without a mapping only the remote endpoint tells whose a packet is: the strictest filter holds.
+    Case {
+        rule: "mapping = \"address-and-port-dependent\"\nfiltering = \"endpoint-independent\"",
+        mapping: BOTH_DEPENDENT,
+        filtering: BOTH_DEPENDENT,
     },
 ];
 
