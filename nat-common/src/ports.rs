@@ -34,13 +34,6 @@ impl Gap {
 }
 
 impl Ports {
-    /// The first one.
-    #[inline(always)]
-    #[must_use]
-    pub const fn first(&self) -> Port {
-        Port::new(self.min)
-    }
-
     /// No port.
     pub const NONE: Self = Self { min: 0, count: 0, gaps: [Gap::NONE; PORT_GAPS_MAX as usize] };
 

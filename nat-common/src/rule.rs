@@ -10,7 +10,11 @@
 //! Rule tables carry a generation: the controller writes the new table beside the old one and then
 //! switches ([`crate::settings::Control`]), so that no packet sees half a table.
 use crate::{
-    addr::Ipv4, flow::Protocol, limits::RULES_MAX, mapping::Behaviour, ports::Ports,
+    addr::{Ipv4, Port},
+    flow::Protocol,
+    limits::RULES_MAX,
+    mapping::Behaviour,
+    ports::Ports,
     verdict::Verdict,
 };
 
@@ -61,9 +65,13 @@ pub struct Rule {
     /// of other ones: the same as long as they are, and since the same
     /// [`crate::settings::Settings::hints_since`].
     pub port_set: u16,
+    /// The first port of the range in which they are, used or excluded: what rules that share an address
+    /// have in common ([`crate::mapping::key`]).
+    pub range: Port,
+    pub zero: [u8; 2],
 }
 
-const _: () = assert!(size_of::<Rule>() == 76);
+const _: () = assert!(size_of::<Rule>() == 80);
 
 /// Data of a trie key: the bits after the prefix length.
 #[repr(C)]

@@ -70,6 +70,8 @@ pub struct CompiledRule {
     /// What TCP segments are limited to, bytes; 0 for no limit.
     pub mss: u16,
     pub behaviour: Behaviour,
+    /// The first port of `ports` in the configuration, excluded or not.
+    pub range: u16,
     /// External addresses by outside interface index.
     pub pools: Vec<(u32, External)>,
 }
@@ -163,7 +165,7 @@ fn compile_rule(
         let ports = Ports::NONE;
         let (pooling, pools) = (Pooling::Paired, Vec::new());
         let behaviour = Behaviour::default();
-        return CompiledRule { name, action, ports, pooling, mss: 0, behaviour, pools };
+        return CompiledRule { name, action, ports, pooling, mss: 0, behaviour, range: 0, pools };
     };
     let ports = Ports::new(&ports::allowed(snat));
     let (pooling, pools) = match &snat.source {
@@ -184,7 +186,8 @@ fn compile_rule(
     };
     let mss = mss(snat.mss, &pools, host);
     let behaviour = behaviour(snat);
-    CompiledRule { name, action: Action::Snat, ports, pooling, mss, behaviour, pools }
+    let range = *snat.ports.start();
+    CompiledRule { name, action: Action::Snat, ports, pooling, mss, behaviour, range, pools }
 }
 
 /// How a rule maps and filters, by protocol.

@@ -51,8 +51,8 @@ fn holds(before: &Settings, after: &Settings) -> bool {
 #[cfg(test)]
 mod tests {
     use nat_common::{
-        cooldown::Cooldown, limit::ClientLimits, mapping::Behaviour, port::PortRange, ports::Ports,
-        settings::Lifetime,
+        addr::Port, cooldown::Cooldown, limit::ClientLimits, mapping::Behaviour, port::PortRange,
+        ports::Ports, settings::Lifetime,
     };
 
     use super::*;
@@ -81,7 +81,8 @@ mod tests {
     fn rule(min: u16) -> Rule {
         let ports = Ports::new(&[PortRange { min, max: u16::MAX }]);
         let behaviour = Behaviour::default();
-        Rule { id: 0, ports, action: 2, pooling: 0, mss: 0, behaviour, port_set: 0 }
+        let (range, zero) = (Port::NONE, [0; 2]);
+        Rule { id: 0, ports, action: 2, pooling: 0, mss: 0, behaviour, port_set: 0, range, zero }
     }
 
     /// Tables, one after the other.

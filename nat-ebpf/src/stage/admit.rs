@@ -6,7 +6,8 @@
 //! in; if it would, its filtering says who does.
 use aya_ebpf::bindings::BPF_NOEXIST;
 use nat_common::{
-    flow::Protocol,
+    addr::{Ipv4, Port},
+    flow::{Direction, FlowKey, Protocol},
     limits::SPILL_ADDRESSES_MAX,
     mapping::{Filtering, Uses},
     rule::Action,
@@ -17,10 +18,11 @@ use nat_common::{
 };
 
 use crate::{
+    entry::Entry,
     maps::{INBOUND, OUTBOUND},
     stage::{
         classify, client, mapping,
-        open::{self, Request, request},
+        open::{self, Before, Request, request},
         parse, stats,
     },
 };
@@ -117,6 +119,10 @@ fn judged() -> Result<bool, Verdict> {
         return Ok(false);
     };
     request.key = claim.translated(address, port);
+    if !is_of(&claim, (address, port)) {
+        // Another client's, which had this tuple before it was mapped: not this packet's to end.
+        request.before = Before::Nothing;
+    }
     (request.source, request.destination) = (address, claim.remote);
     let matched = match classify::rule(address, claim.remote, claim.protocol) {
         Ok(matched) => matched,
@@ -135,7 +141,7 @@ fn judged() -> Result<bool, Verdict> {
     };
     let translates = matches!(matched.action(), Action::Snat)
         && behaviour.endpoint_independent(protocol)
-        && rule.ports.first() == range;
+        && rule.range == range;
     let uses = match behaviour.filtering(protocol) {
         Filtering::EndpointIndependent => Uses::MAPPING,
         Filtering::AddressDependent => Uses::PERMISSION,
@@ -149,6 +155,15 @@ fn judged() -> Result<bool, Verdict> {
     let (rule, mss) = (rule.id, rule.mss);
     request.birth = Birth { protocol, rule, lifetime, timeout_ns, first, mss, uses, range };
     Ok(true)
+}
+
+/// Whether an inside endpoint has the session of an inbound key.
+#[inline(always)]
+fn is_of(claim: &FlowKey, inside: (Ipv4, Port)) -> bool {
+    Entry::find(Direction::Inbound, claim).is_some_and(|entry| {
+        let to = entry.translation();
+        (to.address, to.port) == inside
+    })
 }
 
 /// Claims, then publishes.

@@ -360,7 +360,7 @@ fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), V
         Protocol::Tcp => *parse::segment().ok_or(Verdict::NotConfigured)?,
         Protocol::Udp | Protocol::Icmp => Segment::NONE,
     };
-    let (uses, range) = (uses(rule, protocol), rule.ports.first());
+    let (uses, range) = (uses(rule, protocol), rule.range);
     let (rule_id, mss) = (rule.id, rule.mss);
     request.birth =
         Birth { protocol, rule: rule_id, lifetime, timeout_ns, first, mss, uses, range };

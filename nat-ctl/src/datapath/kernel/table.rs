@@ -11,7 +11,7 @@ use aya::{
 };
 use ipnet::Ipv4Net;
 use nat_common::{
-    addr::Ipv4,
+    addr::{Ipv4, Port},
     external::ExternalKey,
     guard::LocalKey,
     instance::{RuleName, stored, text},
@@ -164,6 +164,8 @@ fn entries(
         mss: rule.mss,
         behaviour: rule.behaviour,
         port_set: 0,
+        range: Port::new(rule.range),
+        zero: [0; 2],
     });
     let mut rules: Vec<Rule> = rules.collect();
     let before = old_settings.as_ref().map(|settings| (settings, old_rules.as_slice()));
