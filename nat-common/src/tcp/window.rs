@@ -124,14 +124,20 @@ pub const fn on_its_way(
     let answered = connection.answered();
     match direction {
         Direction::Outbound if peer.asked != 0 && first == peer.asked => return true,
-        // Before the server's SYN nothing is known of its numbers.
-        Direction::Inbound if !answered => return false,
+        _ if !answered && answers(connection, direction) => return false,
         _ => {}
     }
     let past = first.wrapping_sub(peer.ack);
     let sent = own.next.wrapping_sub(peer.ack).wrapping_add(1);
     let was_sent = reaches(own.next, peer.ack) && past <= sent;
     was_sent || (answered && past <= peer.room(own) + 1)
+}
+
+/// Whether segments of this direction answer the SYN that has opened the connection: before they do,
+/// nothing is known of their sender's numbers.
+#[inline(always)]
+const fn answers(connection: Connection, direction: Direction) -> bool {
+    matches!(direction, Direction::Outbound) == connection.awaits_client()
 }
 
 /// Judges a segment. `own` is what its sender has sent, `peer` what its receiver has.
@@ -151,15 +157,14 @@ pub const fn judge(
             Direction::Inbound => syn_from_server(connection, segment, own, peer),
         };
     }
-    // Before the server's SYN nothing is known of its numbers, and there is nothing to carry data.
+    // Before both SYNs there is nothing to carry data.
     let answered = connection.answered();
     let counts = if flags.has(Flags::RST) {
-        match direction {
-            // The client does not know them either: it goes by its own.
-            Direction::Inbound if !answered => {
-                flags.has(Flags::ACK) && segment.acknowledgement == peer.next
-            }
-            _ => segment.sequence == own.next || segment.sequence == peer.ack,
+        if !answered && answers(connection, direction) {
+            // The receiver does not know its numbers either: it goes by its own.
+            flags.has(Flags::ACK) && segment.acknowledgement == peer.next
+        } else {
+            segment.sequence == own.next || segment.sequence == peer.ack
         }
     } else {
         let last =

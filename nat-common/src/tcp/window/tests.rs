@@ -335,3 +335,32 @@ fn rfc5927_4_1_of_an_opening_only_the_syn_is_on_its_way() {
     assert!(session.on_its_way(INSIDE, 70_000));
     assert!(!session.on_its_way(OUTSIDE, 70_000));
 }
+
+/// A connection that the server has opened, as yet without an answer.
+fn from_outside() -> Session {
+    let track = Track::new(&segment(SYN, SERVER, 0, 0));
+    Session { connection: Connection::FROM_OUTSIDE, client: track, server: track }
+}
+
+#[test]
+fn rfc5508_req5_an_error_may_be_about_a_syn_from_outside() {
+    let session = from_outside();
+    assert!(session.on_its_way(OUTSIDE, SERVER));
+    for sequence in [SERVER - 1, SERVER + 2, 0, CLIENT] {
+        assert!(!session.on_its_way(OUTSIDE, sequence), "{sequence}");
+    }
+    for sequence in [SERVER, 0, CLIENT] {
+        assert!(!session.on_its_way(INSIDE, sequence), "the client has sent nothing: {sequence}");
+    }
+}
+
+#[test]
+fn a_reset_in_answer_to_a_syn_from_outside_acknowledges_it() {
+    let session = from_outside();
+    assert!(session.counts(INSIDE, &segment(RST_ACK, 0, SERVER + 1, 0)));
+    assert!(!session.counts(INSIDE, &segment(RST_ACK, 0, SERVER, 0)));
+    assert!(!session.counts(INSIDE, &segment(RST, SERVER + 1, 0, 0)), "the client knows no number");
+    // Who has sent it may take it back.
+    assert!(session.counts(OUTSIDE, &segment(RST, SERVER + 1, 0, 0)));
+    assert!(!session.counts(OUTSIDE, &segment(RST_ACK, 0, SERVER + 1, 0)));
+}
