@@ -124,8 +124,8 @@ pub fn touch(
             let other_key = key.translated(live.to.address, live.to.port);
             let outbound = matches!(direction, Direction::Outbound);
             let event = tcp_segment(entry.pointer(), outbound.into(), &other_key);
-            if event == MOVES {
-                settle_session(entry.pointer(), outbound.into(), &other_key, now_ns);
+            if event >= CLOSES {
+                settle_session(entry.pointer(), outbound.into(), &other_key, now_ns, event);
             }
             event != IGNORED
         }
@@ -195,8 +195,9 @@ const STATE_TRIES: u32 = 3;
 const SETTLE_TRIES: u32 = 2;
 
 /// A segment that may move its connection to another state: the only time that one direction looks
-/// at the other. Returns [`IGNORED`], or [`COUNTS`] if it may move the deadline, too, or [`MOVES`] if
-/// [`settle_session`] is to follow: after it, because on the stack there is no room for both.
+/// at the other. Returns [`IGNORED`], or [`COUNTS`] if it may move the deadline, too, or [`CLOSES`] or
+/// [`MOVES`] if [`settle_session`] is to follow: after it, because on the stack there is no room for
+/// both.
 ///
 /// Exported, so that the verifier judges it once. Null, as it must expect, is no session.
 #[unsafe(no_mangle)]
@@ -273,24 +274,28 @@ fn tcp_event(own: Entry, outbound: bool, other_key: &FlowKey) -> u32 {
             if from as u8 != to as u8 {
                 return MOVES;
             }
+            if matches!(to, Lifetime::TcpClosing) {
+                return CLOSES;
+            }
             break;
         }
     }
     COUNTS
 }
 
-/// The tuple of a connection that is over but for late packets can be had before its session ends.
+/// The tuple of a connection that is over but for late packets can be had before its session ends. If
+/// it has survived a RST, it can be had when it has been silent for long enough, which may be sooner.
 #[inline(always)]
 fn closing(out: Entry, key: &FlowKey, now_ns: u64) {
-    if matches!(out.lifetime(), Lifetime::TcpClosing) {
-        let to = out.translation();
-        let reason = Reason::of(Protocol::Tcp, out.state().connection());
-        let tuple = key.translated(to.address, to.port);
-        hints::ended(&tuple, now_ns, reason as u8, now_ns);
-        // A mapping's port is its own, as long as it has a session.
-        if out.uses().0 == Uses::NOTHING {
-            cooldown::closing(&tuple, reason, now_ns);
-        }
+    let closes = matches!(out.lifetime(), Lifetime::TcpClosing);
+    let to = out.translation();
+    let reason = Reason::of(Protocol::Tcp, out.state().connection());
+    let tuple = key.translated(to.address, to.port);
+    let closed_ns = if closes { now_ns } else { out.deadline_ns() };
+    hints::ended(&tuple, closed_ns, reason as u8, now_ns);
+    // A mapping's port is its own, as long as it has a session.
+    if closes && out.uses().0 == Uses::NOTHING {
+        cooldown::closing(&tuple, reason, now_ns);
     }
 }
 
@@ -312,12 +317,15 @@ fn ended_half_open(outbound: Entry) -> bool {
 /// What [`tcp_segment`] returns.
 const IGNORED: u32 = 0;
 const COUNTS: u32 = 1;
-const MOVES: u32 = 2;
+/// A connection that was closing is closing for another reason.
+const CLOSES: u32 = 2;
+/// The session lives for another time.
+const MOVES: u32 = 3;
 
 /// Makes both entries follow the state that is in the outbound one: another CPU may be at it, too,
 /// and whoever writes last looks whether what it has written still holds.
 ///
-/// Exported, as [`tcp_segment`].
+/// `event` is what [`tcp_segment`] has returned. Exported, as that.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn settle_session(
@@ -325,23 +333,25 @@ pub extern "C" fn settle_session(
     outbound: u32,
     other_key: *const FlowKey,
     now_ns: u64,
+    event: u32,
 ) -> u32 {
     // SAFETY: null, or a reference of the caller's.
     let other_key = unsafe { other_key.as_ref() };
     if let (Some(own), Some(other_key)) = (Entry::at(own), other_key) {
-        settle(own, outbound != 0, other_key, now_ns);
+        settle(own, outbound != 0, other_key, now_ns, event);
     }
     0
 }
 
 #[inline(always)]
-fn settle(own: Entry, outbound: bool, other_key: &FlowKey, now_ns: u64) {
+fn settle(own: Entry, outbound: bool, other_key: &FlowKey, now_ns: u64, event: u32) {
     let direction = if outbound { Direction::Inbound } else { Direction::Outbound };
     let Some(other) = Entry::find(direction, other_key) else {
         return;
     };
     let (out, inbound) = if outbound { (own, other) } else { (other, own) };
-    for _ in 0..SETTLE_TRIES {
+    let tries = if event == MOVES { SETTLE_TRIES } else { 0 };
+    for _ in 0..tries {
         let lifetime = out.lifetime();
         inbound.set_lifetime(lifetime);
         refresh_settled(out, now_ns);
