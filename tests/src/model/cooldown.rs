@@ -1,7 +1,11 @@
 //! External tuples rest after their session has ended, for a time that depends on how it did.
-use std::collections::HashMap;
+use std::{collections::HashMap, net::Ipv4Addr};
 
-use super::{flow::Flow, session::Session, tcp::Connection};
+use super::{
+    flow::{Endpoint, Flow, Protocol},
+    session::Session,
+    tcp::Connection,
+};
 
 /// How a session has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,10 +55,10 @@ impl Cooldown {
 }
 
 /// The end of a session.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct End {
     pub closed_ns: u64,
-    reason: Reason,
+    pub reason: Reason,
 }
 
 impl End {
@@ -69,27 +73,107 @@ impl End {
     }
 }
 
-/// The ends of the last sessions of tuples, by flow as the outside sees it.
+/// What rests.
+#[derive(Clone, Copy, Debug)]
+pub struct Rest {
+    pub end: End,
+    /// [`End::closed_ns`] as it is kept: what of a connection was closed when is known to units of
+    /// 2^22 ns, upwards.
+    pub kept_ns: u64,
+    /// Of a mapping's endpoint, the inside one, which may have it back.
+    pub owner: Option<Endpoint>,
+    /// Whether it was over under settings that are not in force any more: it may be forgotten.
+    pub maybe: bool,
+}
+
+impl Rest {
+    /// From when on it can be had by others.
+    #[must_use]
+    pub fn over_ns(&self, settings: &Cooldown) -> u64 {
+        self.end.over_ns(settings)
+    }
+
+    /// Whether it cannot be had yet for sure.
+    #[must_use]
+    pub fn blocks(&self, settings: &Cooldown, now_ns: u64) -> bool {
+        !self.maybe && now_ns < self.over_ns(settings)
+    }
+}
+
+/// The remote endpoint of what rests toward everybody.
+const EVERYBODY: Endpoint = (Ipv4Addr::UNSPECIFIED, 0);
+
+/// A flow toward everybody.
+#[must_use]
+pub fn toward_everybody(outside: &Flow) -> Flow {
+    Flow { remote: EVERYBODY, ..*outside }
+}
+
+/// The ends of the last sessions of tuples, by flow as the outside sees it; toward everybody those
+/// of endpoints.
 #[derive(Debug, Default)]
-pub struct Resting(HashMap<Flow, End>);
+pub struct Resting {
+    by_endpoint: HashMap<(Protocol, Endpoint), HashMap<Endpoint, Rest>>,
+    /// What has begun to rest, to be compared.
+    begun: Vec<Flow>,
+}
 
 impl Resting {
     /// What no setting asks for is not noted: later settings do not either.
-    pub(super) fn begin(&mut self, outside: Flow, end: End, settings: &Cooldown) {
-        if settings.wait_ns(end.reason) == 0 {
-            self.0.remove(&outside);
-        } else {
-            self.0.insert(outside, end);
+    pub(super) fn begin(&mut self, outside: Flow, rest: Rest, settings: &Cooldown) {
+        if settings.wait_ns(rest.end.reason) != 0 {
+            let Flow { protocol, local, remote } = outside;
+            self.by_endpoint.entry((protocol, local)).or_default().insert(remote, rest);
+            self.begun.push(outside);
+        }
+    }
+
+    /// An endpoint rests as the one of its sessions does that rests for longest.
+    pub(super) fn begin_endpoint(
+        &mut self,
+        outside: &Flow,
+        rest: Rest,
+        settings: &Cooldown,
+        now_ns: u64,
+    ) {
+        let endpoint = toward_everybody(outside);
+        let over_ns = |rest: &Rest| match settings.wait_ns(rest.end.reason) {
+            0 => 0,
+            wait_ns => now_ns.max(rest.kept_ns + wait_ns),
+        };
+        let before_ns = self.get(&endpoint).map_or(now_ns, over_ns);
+        if over_ns(&rest) > before_ns.max(now_ns) {
+            self.begin(endpoint, rest, settings);
         }
     }
 
     /// The tuple has a session again.
     pub(super) fn used(&mut self, outside: &Flow) {
-        self.0.remove(outside);
+        if let Some(rests) = self.by_endpoint.get_mut(&(outside.protocol, outside.local)) {
+            rests.remove(&outside.remote);
+        }
     }
 
     #[must_use]
-    pub fn get(&self, outside: &Flow) -> Option<&End> {
-        self.0.get(outside)
+    pub fn get(&self, outside: &Flow) -> Option<&Rest> {
+        self.by_endpoint.get(&(outside.protocol, outside.local))?.get(&outside.remote)
+    }
+
+    /// Whether any tuple of an endpoint rests, or has.
+    pub(super) fn any(&self, protocol: Protocol, external: Endpoint) -> bool {
+        let rests = self.by_endpoint.get(&(protocol, external));
+        rests.is_some_and(|rests| rests.keys().any(|remote| *remote != EVERYBODY))
+    }
+
+    /// Other settings come into force: what is over now may have been forgotten.
+    pub(super) fn settings_change(&mut self, before: &Cooldown, now_ns: u64) {
+        for rest in self.by_endpoint.values_mut().flat_map(HashMap::values_mut) {
+            rest.maybe |= rest.over_ns(before) <= now_ns;
+        }
+    }
+
+    /// What has begun to rest since the last time.
+    pub fn take_begun(&mut self) -> Vec<Flow> {
+        std::mem::take(&mut self.begun)
     }
 }

@@ -4,38 +4,40 @@ use std::net::Ipv4Addr;
 use nat_common::{flow::Direction, instance::Role, verdict::Verdict};
 
 use super::{
-    Model, Outcome, Sent, early,
+    Expected, Model, Outcome, Sent,
+    admission::{Admission, opens},
+    early,
     flow::{Flow, Protocol},
     outbound::leave_unusual,
-    packet::{self, Content, Packet, tcp_flags},
+    packet::{self, Content, Packet},
     rewrite,
     rules::{Action, Ruling},
     session::Phase,
 };
 
 impl Model {
-    pub(super) fn inbound(&mut self, sent: Sent<'_>) -> Outcome {
+    pub(super) fn inbound(&mut self, sent: Sent<'_>) -> Expected {
         match self.way_in(sent) {
-            Ok(outcome) => outcome,
-            Err(verdict) => self.unchanged(sent, verdict),
+            Ok(expected) => expected,
+            Err(verdict) => Expected::Certain(self.unchanged(sent, verdict)),
         }
     }
 
-    fn way_in(&mut self, sent: Sent<'_>) -> Result<Outcome, Verdict> {
+    fn way_in(&mut self, sent: Sent<'_>) -> Result<Expected, Verdict> {
         let packet = packet::read(sent.frame)?;
         if early(sent.hook) {
             leave_unusual(&self.host, sent.frame, &packet)?;
         }
         self.refuse_fragment(sent, &packet, Direction::Inbound)?;
         if let Some(outcome) = self.later_fragment(sent, &packet, Direction::Inbound)? {
-            return Ok(outcome);
+            return Ok(Expected::Certain(outcome));
         }
         self.way_to_its_owner(sent, &packet)
             .map_err(|verdict| self.verdict_of_fragment(sent, &packet, Direction::Inbound, verdict))
     }
 
     /// The way in of a packet that has its ports.
-    fn way_to_its_owner(&mut self, sent: Sent<'_>, packet: &Packet) -> Result<Outcome, Verdict> {
+    fn way_to_its_owner(&mut self, sent: Sent<'_>, packet: &Packet) -> Result<Expected, Verdict> {
         let whole = !packet.part.is_fragment();
         if packet.content == Content::Other(Verdict::IcmpRefused) {
             return Err(Verdict::IcmpRefused);
@@ -44,19 +46,23 @@ impl Model {
             && whole
             && let Some(outcome) = self.error(sent, packet, Direction::Inbound)?
         {
-            return Ok(outcome);
+            return Ok(Expected::Certain(outcome));
         }
-        let Some(flow) = self.owner(packet) else {
-            return Err(self.without_session_in(sent, packet));
+        let live = self.live(packet);
+        // A host outside may use its port again for another connection.
+        let over = |flow| self.sessions.get(flow).is_some_and(|one| one.phase == Phase::Closing);
+        let again = live.as_ref().is_some_and(over) && packet.segment().is_some_and(opens);
+        let flow = match live {
+            Some(flow) if !again => flow,
+            // Whether it may is not for an early hook to say.
+            Some(_) if early(sent.hook) => return Err(Verdict::LeftUntouched),
+            before => match self.newcomer(sent, packet) {
+                Admission::Admitted(flow) => flow,
+                Admission::Depends(entering) => return Ok(Expected::Enters(entering)),
+                Admission::Nobodys => before.ok_or(Verdict::NoMapping)?,
+                Admission::Refused(verdict) => before.ok_or(verdict)?,
+            },
         };
-        // Whether it may open another connection is not for an early hook to say.
-        let opens = packet.segment().is_some_and(|segment| {
-            segment.flags & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST) == tcp_flags::SYN
-        });
-        let over = self.sessions.get(&flow).is_some_and(|session| session.phase == Phase::Closing);
-        if early(sent.hook) && opens && over {
-            return Err(Verdict::LeftUntouched);
-        }
         let hop = if early(sent.hook) {
             let length = packet.total_length;
             Some(self.host.next_hop(flow.local.0, length, Role::Inside)?)
@@ -67,11 +73,19 @@ impl Model {
         self.note_fragment(sent, packet, Direction::Inbound, flow.local.0);
         let frame = rewrite::destination(sent.frame, packet, flow.local, hop);
         let verdict = self.count(sent, Verdict::TranslatedIn);
-        Ok(Outcome { verdict, frame })
+        Ok(Expected::Certain(Outcome { verdict, frame }))
+    }
+
+    /// A packet from outside that belongs to no session, or to one that is over.
+    fn newcomer(&mut self, sent: Sent<'_>, packet: &Packet) -> Admission {
+        match (self.without_session_in(sent, packet), packet.inbound_flow()) {
+            (Verdict::NoMapping, Some(seen)) => self.admit(&seen, packet),
+            (verdict, _) => Admission::Refused(verdict),
+        }
     }
 
     /// The live session of a packet from outside.
-    fn owner(&mut self, packet: &Packet) -> Option<Flow> {
+    fn live(&mut self, packet: &Packet) -> Option<Flow> {
         let flow = self.sessions.claimant(&packet.inbound_flow()?)?;
         self.look_up(&flow, Direction::Inbound);
         let live = self.sessions.get(&flow)?.live(self.now_ns);

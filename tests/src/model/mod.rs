@@ -17,13 +17,17 @@
 //! | `tcp` | a connection: its state, and which segments move it |
 //! | `cooldown` | what rests after a session |
 //! | `sessions` | all of them, and what they claim |
+//! | `mappings` | what sessions share whose external endpoint does not depend on the remote one |
 //! | `outbound`, `inbound` | a packet's way |
-//! | `opening` | the choice of an external endpoint, judged |
+//! | `opening`, `mapped` | the choice of an external endpoint, judged |
+//! | `admission` | a packet from outside that opens a session |
+//! | `pool` | which of a pool's addresses is whose |
 //! | `error` | ICMP errors |
 //! | `fragments` | packets in parts |
 //! | `rewrite`, `checksum` | the frame that leaves |
 //! | `counters` | what has been counted |
 
+mod admission;
 pub mod checksum;
 pub mod cooldown;
 pub mod counters;
@@ -32,31 +36,32 @@ pub mod flow;
 mod fragments;
 pub mod host;
 mod inbound;
+mod mapped;
+pub mod mappings;
 mod opening;
 mod outbound;
 pub mod packet;
+mod pool;
 mod rewrite;
 pub mod rules;
 pub mod session;
 mod sessions;
 pub mod tcp;
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    net::Ipv4Addr,
-};
-
 use nat_common::{
     stats::Hook,
     verdict::{Fate, Verdict},
 };
 
-pub use self::opening::Opening;
+pub use self::{admission::Entering, opening::Opening};
 use self::{
-    cooldown::{End, Resting},
+    cooldown::{End, Rest, Resting},
     counters::{Counters, Weight},
+    flow::{Endpoint, Flow},
     fragments::Fragments,
     host::Host,
+    mappings::Mappings,
+    pool::Choices,
     rules::Table,
     sessions::Sessions,
 };
@@ -84,6 +89,8 @@ pub enum Expected {
     Certain(Outcome),
     /// A new session, or no room for one: see [`Model::settle`].
     Opens(Box<Opening>),
+    /// Whether it comes in depends on an address that has not been seen yet: see [`Model::learn`].
+    Enters(Box<Entering>),
 }
 
 /// See the module.
@@ -94,11 +101,13 @@ pub struct Model {
     /// None before the first configuration.
     pub table: Option<Table>,
     pub sessions: Sessions,
+    pub mappings: Mappings,
     pub resting: Resting,
     pub counters: Counters,
     fragments: Fragments,
-    /// Under paired pooling, a client's address in a set of addresses: the same for ever.
-    pairs: HashMap<(Ipv4Addr, BTreeSet<Ipv4Addr>), Ipv4Addr>,
+    choices: Choices,
+    /// A session that somebody outside has opened last.
+    entered: Option<(Flow, Endpoint)>,
 }
 
 /// Whether a hook sees packets before the stack and TC do.
@@ -114,10 +123,12 @@ impl Model {
             host,
             table: None,
             sessions: Sessions::new(max_sessions),
+            mappings: Mappings::default(),
             resting: Resting::default(),
             counters: Counters::default(),
             fragments: Fragments::default(),
-            pairs: HashMap::new(),
+            choices: Choices::default(),
+            entered: None,
         }
     }
 
@@ -125,7 +136,7 @@ impl Model {
     pub fn packet(&mut self, sent: Sent<'_>) -> Expected {
         match sent.hook {
             Hook::XdpInside | Hook::TcEgress => self.outbound(sent),
-            Hook::XdpOutside | Hook::TcIngress => Expected::Certain(self.inbound(sent)),
+            Hook::XdpOutside | Hook::TcIngress => self.inbound(sent),
             Hook::TcInside => Expected::Certain(self.arrival(sent)),
         }
     }
@@ -139,8 +150,20 @@ impl Model {
         self.unchanged(sent, verdict)
     }
 
+    /// The session that the last packet has opened from outside, if it has.
+    pub fn take_entered(&mut self) -> Option<(Flow, Endpoint)> {
+        self.entered.take()
+    }
+
+    /// Another rule table comes into force.
+    pub fn apply(&mut self, table: Table) {
+        if let Some(before) = self.table.replace(table) {
+            self.resting.settings_change(&before.cooldown, self.now_ns);
+        }
+    }
+
     /// Ends those sessions whose time is up; returns how many.
-    pub fn sweep(&mut self, flows: &[flow::Flow]) -> u32 {
+    pub fn sweep(&mut self, flows: &[Flow]) -> u32 {
         let mut ended = 0;
         for flow in flows {
             if self.sessions.get(flow).is_some_and(|session| !session.live(self.now_ns)) {
@@ -152,7 +175,7 @@ impl Model {
     }
 
     /// Ends sessions as somebody orders, live or not; returns how many there were.
-    pub fn flush(&mut self, flows: &[flow::Flow]) -> u32 {
+    pub fn flush(&mut self, flows: &[Flow]) -> u32 {
         let mut ended = 0;
         for flow in flows {
             ended += u32::from(self.sessions.get(flow).is_some());
@@ -162,20 +185,28 @@ impl Model {
     }
 
     /// Removes a session that is over.
-    fn end(&mut self, flow: &flow::Flow) {
+    fn end(&mut self, flow: &Flow) {
         let deadline_ns = self.sessions.get(flow).map_or(0, session::Session::deadline_ns);
         self.end_at(flow, deadline_ns);
     }
 
     /// Removes a session that has ended then, unless its connection was closed before. What it has
     /// carried stays with its rule; its external tuple rests.
-    fn end_at(&mut self, flow: &flow::Flow, ended_ns: u64) {
+    fn end_at(&mut self, flow: &Flow, ended_ns: u64) {
         let Some(session) = self.sessions.remove(flow) else { return };
         self.counters.ended(&session);
         if let Some(table) = &self.table {
             let end = End::of(&session, session.closed_ns().unwrap_or(ended_ns));
-            self.resting.begin(session.outside(), end, &table.cooldown);
+            let kept_ns = session.kept_ns().unwrap_or(ended_ns);
+            let rest = Rest { end, kept_ns, owner: None, maybe: false };
+            let outside = session.outside();
+            self.resting.begin(outside, rest, &table.cooldown);
+            if session.uses.is_some() {
+                let rest = Rest { owner: Some(session.flow.local), ..rest };
+                self.resting.begin_endpoint(&outside, rest, &table.cooldown, self.now_ns);
+            }
         }
+        self.mappings.leave(&session);
     }
 
     /// Counts a verdict, in the words of its hook: what XDP passes on, TC judges.

@@ -8,15 +8,17 @@ use super::{
     counters::Weight,
     flow::{Endpoint, Flow},
     host::Hop,
+    mappings::Uses,
     packet::{self, Packet},
+    pool::Chooser,
     rewrite,
     rules::Snat,
-    session::Session,
+    session::{Birth, Session},
 };
 
 /// How much later than they are free ports are known to be: close times are kept in units of 2^22 ns,
 /// and what is known of a port in units of 2^20 ns, both upwards.
-const LATE_NS: u64 = 10_000_000;
+pub(super) const LATE_NS: u64 = 10_000_000;
 
 /// A packet that makes a session if there is room for one.
 #[derive(Clone, Debug)]
@@ -39,8 +41,13 @@ impl Opening {
     pub const VERDICTS: [Verdict; 4] =
         [Verdict::TranslatedOut, Verdict::NoPort, Verdict::TableFull, Verdict::HairpinLoop];
 
+    /// What its session shares with others.
+    pub(super) fn uses(&self) -> Option<Uses> {
+        self.snat.uses(self.flow.protocol)
+    }
+
     /// The flow as the outside sees it, with this external endpoint.
-    fn outside(&self, external: Endpoint) -> Flow {
+    pub(super) fn outside(&self, external: Endpoint) -> Flow {
         self.flow.with_local(external)
     }
 
@@ -61,6 +68,10 @@ impl Model {
         verdict: Verdict,
         frame: &[u8],
     ) -> Result<Outcome, String> {
+        if opening.uses().is_some() {
+            // Its last session's tuple may be the same one again, and goes before that is known.
+            self.end(&opening.flow);
+        }
         match verdict {
             Verdict::TranslatedOut => {
                 let external = opening.chosen(frame).ok_or("the frame that left is unreadable")?;
@@ -83,21 +94,57 @@ impl Model {
     }
 
     fn adopt(&mut self, opening: &Opening, external: Endpoint) -> Result<Outcome, String> {
+        self.check_address(opening, external.0)?;
+        if opening.flow.remote == external {
+            return Err("a session with itself".to_owned());
+        }
+        if opening.uses().is_some() {
+            self.check_mapped(opening, external)?;
+        } else {
+            self.check_tuple(opening, external)?;
+        }
+        if self.sessions.full() {
+            return Err("a session more than there is room for".to_owned());
+        }
+        // The flow's last session, whose connection was over.
+        self.end(&opening.flow);
+        self.resting.used(&opening.outside(external));
+        let timeouts = self.table.as_ref().ok_or("no rule table")?.timeouts;
+        let sent = sent(opening);
+        let weight = Weight::of(sent);
+        let birth = Birth {
+            flow: opening.flow,
+            external,
+            rule: &opening.rule,
+            first: opening.packet.segment(),
+            from: Direction::Outbound,
+            uses: opening.uses(),
+        };
+        let mut session = Session::new(&birth, self.now_ns, &timeouts);
+        (session.out.packets, session.out.bytes) = (weight.packets, weight.bytes);
+        self.mappings.join(&session, session.deadline_ns());
+        self.sessions.insert(session);
+        self.counters.session(&opening.rule);
+        self.note_fragment(sent, &opening.packet, Direction::Outbound, external.0);
+        let frame = rewrite::source(&opening.frame, &opening.packet, external, opening.hop);
+        let verdict = self.count(sent, Verdict::TranslatedOut);
+        Ok(Outcome { verdict, frame })
+    }
+
+    /// Whether a tuple may be had by a session that shares nothing. Whoever holds it goes.
+    fn check_tuple(&mut self, opening: &Opening, external: Endpoint) -> Result<(), String> {
         let (address, port) = external;
         if !opening.snat.allows(port) {
             return Err(format!("external port {port} is not allowed by {:?}", opening.snat));
         }
-        self.check_address(opening, address)?;
-        if opening.flow.remote == external {
-            return Err("a session with itself".to_owned());
-        }
         let outside = opening.outside(external);
         let holder = self.sessions.claimant(&outside);
+        let sure = holder.is_some() || self.resting.get(&outside).is_some_and(|rest| !rest.maybe);
         match self.free_from(&outside) {
             None => {
                 return Err(format!("{address}:{port} is taken toward this remote: {holder:?}"));
             }
-            Some(from) if self.now_ns < from => {
+            Some(from) if self.now_ns < from && sure => {
                 let early = from - self.now_ns;
                 return Err(format!("{address}:{port} is used {early} ns too early"));
             }
@@ -106,25 +153,7 @@ impl Model {
         if let Some(holder) = holder {
             self.end(&holder);
         }
-        if self.sessions.full() {
-            return Err("a session more than there is room for".to_owned());
-        }
-        // The flow's last session, whose connection was over.
-        self.end(&opening.flow);
-        self.resting.used(&outside);
-        let timeouts = self.table.as_ref().ok_or("no rule table")?.timeouts;
-        let sent = sent(opening);
-        let weight = Weight::of(sent);
-        let first = opening.packet.segment();
-        let mut session =
-            Session::new(opening.flow, external, &opening.rule, first, self.now_ns, &timeouts);
-        (session.out.packets, session.out.bytes) = (weight.packets, weight.bytes);
-        self.sessions.insert(session);
-        self.counters.session(&opening.rule);
-        self.note_fragment(sent, &opening.packet, Direction::Outbound, address);
-        let frame = rewrite::source(&opening.frame, &opening.packet, external, opening.hop);
-        let verdict = self.count(sent, Verdict::TranslatedOut);
-        Ok(Outcome { verdict, frame })
+        Ok(())
     }
 
     fn check_address(&mut self, opening: &Opening, address: Ipv4Addr) -> Result<(), String> {
@@ -132,17 +161,7 @@ impl Model {
         if !addresses.contains(&address) {
             return Err(format!("{address} is not in the pool {addresses:?}"));
         }
-        if opening.snat.random {
-            return Ok(());
-        }
-        let client = opening.flow.local.0;
-        let pool = addresses.iter().copied().collect();
-        let paired = *self.pairs.entry((client, pool)).or_insert(address);
-        if paired == address {
-            Ok(())
-        } else {
-            Err(format!("{client} has {paired} in this pool, now gets {address}"))
-        }
+        self.choices.learn(Chooser::of(&opening.snat, &opening.flow, addresses), address)
     }
 
     fn refused(&mut self, opening: &Opening, verdict: Verdict) -> Outcome {
@@ -164,16 +183,19 @@ impl Model {
     }
 
     /// The addresses that may have been tried.
-    fn tried(&self, opening: &Opening) -> Vec<Ipv4Addr> {
-        let pool = opening.addresses.iter().copied().collect();
-        match self.pairs.get(&(opening.flow.local.0, pool)) {
-            Some(paired) if !opening.snat.random => vec![*paired],
-            _ => opening.addresses.clone(),
+    pub(super) fn tried(&self, opening: &Opening) -> Vec<Ipv4Addr> {
+        let chooser = Chooser::of(&opening.snat, &opening.flow, &opening.addresses);
+        match self.choices.known(&chooser, &opening.addresses) {
+            Some(known) => vec![known],
+            None => opening.addresses.clone(),
         }
     }
 
     /// Refusing for want of a port needs an address with none that has been free for a while.
     fn no_port(&self, opening: &Opening) -> Result<(), String> {
+        if opening.uses().is_some() {
+            return self.no_endpoint(opening);
+        }
         let free = |address| {
             opening.snat.all().find(|port| {
                 let from = self.free_from(&opening.outside((address, *port)));
@@ -193,6 +215,9 @@ impl Model {
         if !self.sessions.full() {
             return Err(format!("table_full with {} sessions", self.sessions.len()));
         }
+        if opening.uses().is_some() {
+            return self.no_room(opening);
+        }
         let unclaimed = |endpoint| self.sessions.claimant(&opening.outside(endpoint)).is_none();
         let tried = self.tried(opening);
         let some =
@@ -201,17 +226,23 @@ impl Model {
     }
 
     /// Refusing a loop needs a port by which the flow would be its own.
-    fn loops(&self, opening: &Opening) -> Result<(), String> {
+    fn loops(&mut self, opening: &Opening) -> Result<(), String> {
         let (address, port) = opening.flow.remote;
-        let free = self.free_from(&opening.outside(opening.flow.remote));
-        let possible = self.tried(opening).contains(&address)
-            && opening.snat.allows(port)
-            && free.is_some_and(|from| from <= self.now_ns);
+        let endpoint = opening.flow.remote;
+        if !self.tried(opening).contains(&address) {
+            return Err("hairpin_loop by another address".to_owned());
+        }
+        if opening.uses().is_some() {
+            return self.mapped_loop(opening, endpoint);
+        }
+        let free = self.free_from(&opening.outside(endpoint));
+        let possible = opening.snat.allows(port) && free.is_some_and(|from| from <= self.now_ns);
+        self.resting.used(&opening.outside(endpoint));
         if possible { Ok(()) } else { Err("hairpin_loop where that cannot be".to_owned()) }
     }
 }
 
-fn sent(opening: &Opening) -> Sent<'_> {
+pub(super) fn sent(opening: &Opening) -> Sent<'_> {
     let Opening { hook, ref frame, segments, .. } = *opening;
     Sent { hook, frame, segments }
 }

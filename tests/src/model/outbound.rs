@@ -3,11 +3,12 @@ use nat_common::{flow::Direction, instance::Role, verdict::Verdict};
 
 use super::{
     Expected, Model, Opening, Outcome, Sent,
+    admission::opens,
     counters::Weight,
     early,
     flow::Flow,
     host::{Hop, Host, one_host},
-    packet::{self, Content, Packet, Segment, tcp_flags},
+    packet::{self, Content, Packet},
     rewrite,
     rules::{Action, Ruling},
 };
@@ -173,16 +174,14 @@ impl Model {
             && packet.ttl <= 1
             && !self.host.has(session.flow.local.0);
         if !dies {
-            session.touch(direction, packet.segment(), self.now_ns, &timeouts);
+            let open_ns = session.touch(direction, packet.segment(), self.now_ns, &timeouts);
+            if let Some(open_ns) = open_ns {
+                self.mappings.extend(session, open_ns);
+            }
         }
         session.count(direction, weight);
         Ok(session.external)
     }
-}
-
-/// Whether a segment is a SYN and no answer to one.
-fn opens(segment: Segment) -> bool {
-    segment.flags & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST) == tcp_flags::SYN
 }
 
 /// What an early hook leaves to the stack, whatever it belongs to.

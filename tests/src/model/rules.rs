@@ -1,7 +1,7 @@
 //! The rule table: ordered, the first match wins.
 use std::net::Ipv4Addr;
 
-use super::{cooldown::Cooldown, flow::Protocol, host::Host};
+use super::{cooldown::Cooldown, flow::Protocol, host::Host, mappings::Uses};
 
 /// A rule table and what else a configuration sets.
 #[derive(Clone, Debug)]
@@ -29,6 +29,24 @@ pub enum Action {
     Snat(Snat),
 }
 
+/// Whom a mapping lets in without having sent to them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Filtering {
+    /// Nobody.
+    AddressAndPortDependent,
+    /// Every port of an address that has been sent to.
+    AddressDependent,
+    Everybody,
+}
+
+/// How a rule maps and filters a protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Behaviour {
+    /// Whether an inside endpoint has one external endpoint toward everybody.
+    pub endpoint_independent: bool,
+    pub filtering: Filtering,
+}
+
 /// How a rule translates.
 #[derive(Clone, Debug)]
 pub struct Snat {
@@ -41,9 +59,30 @@ pub struct Snat {
     pub ports: (u16, u16),
     /// Those of them that are not used: first and last, any number of times.
     pub excluded: Vec<(u16, u16)>,
+    /// Of ICMP, TCP and UDP.
+    pub behaviour: [Behaviour; 3],
 }
 
 impl Snat {
+    /// How it maps and filters a protocol.
+    #[must_use]
+    pub fn of(&self, protocol: Protocol) -> Behaviour {
+        let [icmp, tcp, udp] = self.behaviour;
+        match protocol {
+            Protocol::Icmp => icmp,
+            Protocol::Tcp => tcp,
+            Protocol::Udp => udp,
+        }
+    }
+
+    /// What a session of a protocol shares with others.
+    #[must_use]
+    pub fn uses(&self, protocol: Protocol) -> Option<Uses> {
+        let Behaviour { endpoint_independent, filtering } = self.of(protocol);
+        let permission = filtering == Filtering::AddressDependent;
+        endpoint_independent.then_some(Uses { range: self.ports.0, permission })
+    }
+
     /// Whether an external port may be used.
     #[must_use]
     pub fn allows(&self, port: u16) -> bool {

@@ -9,6 +9,7 @@ use super::{
     cooldown::End,
     counters::Weight,
     flow::{Endpoint, Flow, Protocol},
+    mappings::Uses,
     packet::Segment,
     rules::Timeouts,
     tcp::{Connection, Meaning, Stream},
@@ -49,6 +50,11 @@ impl Phase {
         seconds * 1_000_000_000
     }
 
+    /// Until when a packet keeps open what it keeps open.
+    pub(super) fn deadline_ns(self, now_ns: u64, timeouts: &Timeouts) -> u64 {
+        now_ns + self.idle_ns(timeouts) + REFRESH_INTERVAL_NS
+    }
+
     /// Whether packets of a direction prolong the session. The outside alone keeps nothing open
     /// but TCP connections (RFC 4787 REQ-6).
     fn prolonged_by(self, direction: Direction) -> bool {
@@ -72,8 +78,22 @@ impl Half {
         let pause_ns = if phase == Phase::Closing { 0 } else { REFRESH_INTERVAL_NS };
         // Kept in units of 2^22 ns.
         self.refresh_ns = (now_ns + pause_ns) >> 22 << 22;
-        self.deadline_ns = now_ns + phase.idle_ns(timeouts) + REFRESH_INTERVAL_NS;
+        self.deadline_ns = phase.deadline_ns(now_ns, timeouts);
     }
+}
+
+/// What a session is made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Birth<'a> {
+    pub flow: Flow,
+    pub external: Endpoint,
+    /// Name of the rule.
+    pub rule: &'a str,
+    /// TCP: the SYN.
+    pub first: Option<Segment>,
+    /// Of the packet.
+    pub from: Direction,
+    pub uses: Option<Uses>,
 }
 
 /// A session.
@@ -92,18 +112,14 @@ pub struct Session {
     pub back: Half,
     /// Of TCP.
     pub connection: Option<Connection>,
+    /// What it shares with other sessions.
+    pub uses: Option<Uses>,
 }
 
 impl Session {
-    /// A session that a packet from inside makes.
-    pub(super) fn new(
-        flow: Flow,
-        external: Endpoint,
-        rule: &str,
-        first: Option<Segment>,
-        now_ns: u64,
-        timeouts: &Timeouts,
-    ) -> Self {
+    /// A session that a packet of a direction makes.
+    pub(super) fn new(birth: &Birth<'_>, now_ns: u64, timeouts: &Timeouts) -> Self {
+        let Birth { flow, external, rule, first, from, uses } = *birth;
         let phase = Phase::first(&flow);
         let mut half = Half { deadline_ns: 0, refresh_ns: 0, packets: 0, bytes: 0 };
         half.prolong(now_ns, phase, timeouts);
@@ -116,7 +132,8 @@ impl Session {
             last_ns: now_ns,
             out: half,
             back: half,
-            connection: first.map(|syn| Connection::new(&syn)),
+            connection: first.map(|syn| Connection::new(&syn, from)),
+            uses,
         }
     }
 
@@ -149,6 +166,13 @@ impl Session {
         self.closing().then_some(self.last_ns)
     }
 
+    /// The same as it is kept: in units of 2^22 ns, upwards.
+    #[must_use]
+    pub fn kept_ns(&self) -> Option<u64> {
+        let last_ns = self.out.refresh_ns.max(self.back.refresh_ns);
+        self.closing().then_some(((last_ns >> 22) + 1) << 22)
+    }
+
     /// When it was over, if it is, whoever removes it.
     #[must_use]
     pub fn over(&self, now_ns: u64) -> Option<End> {
@@ -172,17 +196,20 @@ impl Session {
         }
     }
 
-    /// What a packet does to the session before it is translated.
+    /// What a packet does to the session before it is translated. Returns until when it keeps a
+    /// mapping open, if at all: whoever is outside keeps none, unless both sides have opened the
+    /// connection (RFC 4787 REQ-6).
     pub(super) fn touch(
         &mut self,
         direction: Direction,
         segment: Option<Segment>,
         now_ns: u64,
         timeouts: &Timeouts,
-    ) {
+    ) -> Option<u64> {
+        let before = self.phase;
         if let (Some(connection), Some(segment)) = (&mut self.connection, segment) {
             if connection.take(direction, &segment) == Meaning::Nothing {
-                return;
+                return None;
             }
             let phase = connection.phase();
             if phase != self.phase {
@@ -195,10 +222,13 @@ impl Session {
         }
         let phase = self.phase;
         let (own, _) = self.halves(direction);
-        if now_ns >= own.refresh_ns && phase.prolonged_by(direction) {
+        let due = now_ns >= own.refresh_ns && phase.prolonged_by(direction);
+        if due {
             own.prolong(now_ns, phase, timeouts);
             self.last_ns = now_ns;
         }
+        let known = direction == Direction::Outbound || phase == Phase::Established;
+        (known && (due || phase != before)).then(|| phase.deadline_ns(now_ns, timeouts))
     }
 
     /// A packet is counted, whatever else it is.

@@ -1,7 +1,10 @@
 //! All sessions, and the external tuples that they claim.
 use std::collections::HashMap;
 
-use super::{flow::Flow, session::Session};
+use super::{
+    flow::{Endpoint, Flow, Protocol},
+    session::Session,
+};
 
 /// All sessions, those included whose time is up and that nobody has removed yet.
 #[derive(Debug)]
@@ -11,11 +14,13 @@ pub struct Sessions {
     by_flow: HashMap<Flow, Session>,
     /// Flows as the outside sees them: the claimed external tuples, and whose they are.
     claims: HashMap<Flow, Flow>,
+    /// How many of them an external endpoint has.
+    by_endpoint: HashMap<(Protocol, Endpoint), usize>,
 }
 
 impl Sessions {
     pub(super) fn new(max: usize) -> Self {
-        Self { max, by_flow: HashMap::new(), claims: HashMap::new() }
+        Self { max, by_flow: HashMap::new(), claims: HashMap::new(), by_endpoint: HashMap::new() }
     }
 
     #[must_use]
@@ -46,6 +51,12 @@ impl Sessions {
         self.claims.get(outside).copied()
     }
 
+    /// Whether any session has an external endpoint.
+    #[must_use]
+    pub fn any(&self, protocol: Protocol, external: Endpoint) -> bool {
+        self.by_endpoint.get(&(protocol, external)).is_some_and(|count| *count > 0)
+    }
+
     pub fn all(&self) -> impl Iterator<Item = &Session> {
         self.by_flow.values()
     }
@@ -56,12 +67,17 @@ impl Sessions {
 
     pub(super) fn insert(&mut self, session: Session) {
         self.claims.insert(session.outside(), session.flow);
+        *self.by_endpoint.entry((session.flow.protocol, session.external)).or_default() += 1;
         self.by_flow.insert(session.flow, session);
     }
 
     pub(super) fn remove(&mut self, flow: &Flow) -> Option<Session> {
         let session = self.by_flow.remove(flow)?;
         self.claims.remove(&session.outside());
+        let endpoint = (session.flow.protocol, session.external);
+        if let Some(count) = self.by_endpoint.get_mut(&endpoint) {
+            *count -= 1;
+        }
         Some(session)
     }
 }

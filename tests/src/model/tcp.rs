@@ -42,7 +42,10 @@ pub enum Meaning {
 pub struct Connection {
     pub client: Stream,
     pub server: Stream,
+    /// Whether there have been the SYNs of both.
     pub answered: bool,
+    /// Whether the server has sent the first one.
+    pub from_outside: bool,
     /// By client and server.
     pub closed: (bool, bool),
     pub reset: bool,
@@ -51,19 +54,21 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// After the client's SYN.
+    /// After the first SYN, which the client has sent (outbound) or the server.
     #[must_use]
-    pub fn new(syn: &Segment) -> Self {
-        let client = Stream {
+    pub fn new(syn: &Segment, from: Direction) -> Self {
+        let sender = Stream {
             next: Some(syn.end()),
             heard: None,
             window: Some(syn.window),
             scale: Some(syn.scale),
         };
         let heard = Some(syn.sequence.wrapping_add(1));
-        let server = Stream { next: None, heard, window: None, scale: None };
+        let receiver = Stream { next: None, heard, window: None, scale: None };
+        let from_outside = from == Direction::Inbound;
+        let (client, server) = if from_outside { (receiver, sender) } else { (sender, receiver) };
         let (answered, closed, reset, asked) = (false, (false, false), false, None);
-        Self { client, server, answered, closed, reset, asked }
+        Self { client, server, answered, from_outside, closed, reset, asked }
     }
 
     fn over(&self) -> bool {
@@ -112,6 +117,9 @@ impl Connection {
         if segment.has(SYN) && !from_client {
             return self.answer(segment);
         }
+        if segment.has(SYN) && self.from_outside && !self.answered {
+            return self.client_answers(segment);
+        }
         let sender = if from_client { &mut self.client } else { &mut self.server };
         sender.sends(segment);
         if segment.has(SYN) {
@@ -136,6 +144,20 @@ impl Connection {
         self.client.heard = Some(segment.sequence.wrapping_add(1));
         self.answered = true;
         self.asked = None;
+    }
+
+    /// The client's SYN, in answer to the server's or crossing it.
+    fn client_answers(&mut self, segment: &Segment) {
+        let acknowledges = segment.has(ACK).then_some(segment.acknowledgement);
+        self.client = Stream {
+            next: Some(segment.end()),
+            heard: acknowledges.or(self.client.heard),
+            window: Some(segment.window),
+            scale: Some(segment.scale),
+        };
+        self.server.heard = Some(segment.sequence.wrapping_add(1));
+        self.server.next = acknowledges.or(self.server.next);
+        self.answered = true;
     }
 
     /// Whether somebody can have met a segment of this place on its way (RFC 5927 section 4.1).
@@ -164,8 +186,9 @@ impl Connection {
             if from_client { (&self.client, &self.server) } else { (&self.server, &self.client) };
         let opening = !self.answered;
         match (segment.has(RST), segment.has(SYN), from_client) {
-            (true, _, false) if opening => {
-                counts(segment.has(ACK) && Some(segment.acknowledgement) == self.client.next)
+            // In answer to a SYN nothing is known but what that was.
+            (true, ..) if opening && from_client == self.from_outside => {
+                counts(segment.has(ACK) && Some(segment.acknowledgement) == peer.next)
             }
             (true, ..) => {
                 let expected = [own.next, peer.heard];
@@ -199,6 +222,8 @@ impl Connection {
         match self.phase() {
             // A bare one opens another connection.
             Phase::Closing => Meaning::Nothing,
+            // Nobody but the client can have sent it.
+            Phase::Opening if self.from_outside => Meaning::Counts,
             Phase::Opening if same || start == self.server.heard => {
                 if bare {
                     Meaning::Counts
@@ -214,7 +239,7 @@ impl Connection {
     }
 
     fn server_syn(&self, segment: &Segment) -> Meaning {
-        let opening = self.phase() == Phase::Opening;
+        let opening = self.phase() == Phase::Opening && !self.from_outside;
         if !segment.has(ACK) {
             return if opening { Meaning::Counts } else { Meaning::Nothing };
         }

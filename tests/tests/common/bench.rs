@@ -7,12 +7,12 @@ use super::{
 };
 use aya::{
     Ebpf,
-    maps::{Array, Map, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap as AyaHashMap, Map, MapData, PerCpuArray, RingBuf},
 };
 use ipnet::Ipv4Net;
 use nat_common::{
     addr::Ipv4,
-    cooldown::{Cooldown, CooldownCounters, Reason},
+    cooldown::{Cooldown, CooldownCounters, Reason, Resting},
     flow::FlowKey,
     instance::{self, HookMode, Instance, Role, stored},
     limit::{Client, ClientLimits},
@@ -294,6 +294,13 @@ impl Bench {
         let mut resting = 0;
         self.maps().cooling.for_each(|_, _| resting += 1).unwrap();
         resting
+    }
+
+    /// When and why the last session of a tuple ended, if that is remembered.
+    pub fn rest_of(&self, tuple: &FlowKey) -> Option<Resting> {
+        let map: AyaHashMap<_, FlowKey, Resting> =
+            AyaHashMap::try_from(self.ebpf.map("COOLING").unwrap()).unwrap();
+        map.get(tuple, 0).ok()
     }
 
     /// What the controller has been told of refused sessions since the last time.

@@ -1,9 +1,14 @@
 //! The model's state against what stands in the maps.
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::Ipv4Addr,
+};
 
 use nat_common::{
     addr::{Ipv4, Port},
+    cooldown,
     flow::{self, Direction, FlowKey},
+    mapping::{self, Users},
     session::{Session as Entry, TICK_SHIFT},
     settings::Lifetime,
     stats::{Counter, Hook, RuleCounters, counter_index},
@@ -13,10 +18,14 @@ use nat_common::{
 use nat_ctl::datapath::kernel::maps::Maps;
 use nat_tests::model::{
     Model,
+    cooldown::Reason,
     flow::{Endpoint, Flow, Protocol},
+    mappings::{Key, Shared, Uses},
     session::{Half, Phase, Session},
     tcp::{Connection, Stream},
 };
+
+use super::common::bench::Bench;
 
 /// A verdict's counter, summed over the CPUs.
 pub fn counter(maps: &Maps, hook: Hook, verdict: Verdict) -> Counter {
@@ -25,6 +34,12 @@ pub fn counter(maps: &Maps, hook: Hook, verdict: Verdict) -> Counter {
         packets: sum.packets + one.packets,
         bytes: sum.bytes + one.bytes,
     })
+}
+
+/// What a rule has counted, summed over the CPUs.
+pub fn rule(maps: &Maps, id: u32) -> RuleCounters {
+    let values = maps.rule_counters.get(&id, 0).unwrap();
+    values.iter().fold(RuleCounters::default(), |sum, one| sum.plus(one))
 }
 
 /// Where counters differ: of verdicts, and of rules by identity.
@@ -41,8 +56,7 @@ pub fn counters(model: &Model, maps: &Maps, ids: &HashMap<String, u32>) -> Vec<S
         }
     }
     for (name, id) in ids {
-        let values = maps.rule_counters.get(id, 0).unwrap();
-        let got = values.iter().fold(RuleCounters::default(), |sum, one| sum.plus(one));
+        let got = rule(maps, *id);
         let expected = model.counters.of_rule(name);
         if expected != got {
             differences.push(format!("rule {name}: the model has {expected:?}, the map {got:?}"));
@@ -88,6 +102,85 @@ pub fn sessions(model: &Model, maps: &Maps, ids: &HashMap<String, u32>) -> Vec<S
     differences
 }
 
+/// Where mappings differ, their claims, or whom they let in.
+pub fn mappings(model: &Model, maps: &Maps) -> Vec<String> {
+    let mut expected = BTreeSet::new();
+    for (key, mapping) in model.mappings.all() {
+        let Key { protocol, inside, address, range } = *key;
+        let Shared { users, deadline_ns } = mapping.shared;
+        let remote = (address, range);
+        let entry = flow_key(protocol, inside, remote);
+        expected.insert(format!("mapping {entry:?} {} {users} {deadline_ns}", mapping.port));
+        let claim = flow_key(protocol, (address, mapping.port), (Ipv4Addr::UNSPECIFIED, 0));
+        expected.insert(format!("owner {claim:?} {inside:?} {range}"));
+    }
+    for ((protocol, external, remote), Shared { users, deadline_ns }) in
+        model.mappings.permissions()
+    {
+        let entry = flow_key(*protocol, *external, (*remote, 0));
+        expected.insert(format!("permission {entry:?} {users} {deadline_ns}"));
+    }
+    let mut got = BTreeSet::new();
+    let shared = |shared: &mapping::Shared| (Users(shared.users).count(), shared.deadline_ns);
+    let keep = |key: &FlowKey, mapping: &mapping::Mapping| {
+        let (users, deadline_ns) = shared(&mapping.shared);
+        got.insert(format!("mapping {key:?} {} {users} {deadline_ns}", mapping.port.number()));
+    };
+    maps.mappings.for_each(keep).unwrap();
+    let keep = |key: &FlowKey, owner: &mapping::Owner| {
+        let inside = (Ipv4Addr::from(owner.address), owner.port.number());
+        got.insert(format!("owner {key:?} {inside:?} {}", owner.range.number()));
+    };
+    maps.owners.for_each(keep).unwrap();
+    let keep = |key: &FlowKey, one: &mapping::Shared| {
+        let (users, deadline_ns) = shared(one);
+        got.insert(format!("permission {key:?} {users} {deadline_ns}"));
+    };
+    maps.permissions.for_each(keep).unwrap();
+    let lacking = expected.difference(&got).map(|one| format!("the maps lack {one}"));
+    let more = got.difference(&expected).map(|one| format!("the model knows nothing of {one}"));
+    lacking.chain(more).collect()
+}
+
+/// Where what has begun to rest lately differs.
+pub fn resting(model: &Model, bench: &Bench, begun: &[Flow]) -> Vec<String> {
+    let Some(settings) = model.table.as_ref().map(|table| table.cooldown) else {
+        return Vec::new();
+    };
+    let mut differences = Vec::new();
+    for flow in begun {
+        let key = key(flow);
+        let expected = model.resting.get(flow);
+        let got = bench.rest_of(&key);
+        let equal = match (expected, got) {
+            (None, None) => true,
+            (None, Some(_)) => false,
+            // Forgotten when somebody has looked at it.
+            (Some(rest), None) => rest.maybe || rest.over_ns(&settings) <= model.now_ns,
+            (Some(rest), Some(got)) => {
+                let late_ns = got.closed_ns.wrapping_sub(rest.end.closed_ns);
+                let owner = (Ipv4Addr::from(got.owner), got.owner_port.number());
+                late_ns <= 1 << TICK_SHIFT
+                    && got.reason == reason(rest.end.reason) as u8
+                    && owner == rest.owner.unwrap_or((Ipv4Addr::UNSPECIFIED, 0))
+            }
+        };
+        if !equal {
+            differences.push(format!("{key:?}: the model has {expected:?}, the map {got:?}"));
+        }
+    }
+    differences
+}
+
+fn reason(reason: Reason) -> cooldown::Reason {
+    match reason {
+        Reason::Reset => cooldown::Reason::Rst,
+        Reason::HalfOpen => cooldown::Reason::HalfOpen,
+        Reason::Closed => cooldown::Reason::Fin,
+        Reason::Silent => cooldown::Reason::UdpIcmp,
+    }
+}
+
 /// The fields of an entry that the model knows.
 #[derive(PartialEq, Eq, Debug)]
 struct Fields {
@@ -103,6 +196,7 @@ struct Fields {
     connection: Option<(bool, (bool, bool), bool)>,
     /// TCP, with the inbound entry.
     asked: Option<u32>,
+    uses: Option<Uses>,
 }
 
 fn expected(session: &Session, outbound: bool, to: Endpoint, rule: Option<u32>) -> Fields {
@@ -121,7 +215,9 @@ fn expected(session: &Session, outbound: bool, to: Endpoint, rule: Option<u32>) 
         (session.back, Direction::Inbound)
     };
     let connection = session.connection;
-    let bits = |c: Connection| (c.answered, c.closed, c.reset);
+    // That the server has begun is where its FIN would be.
+    let awaits = |c: Connection| c.from_outside && !c.answered;
+    let bits = |c: Connection| (c.answered, (c.closed.0, c.closed.1 || awaits(c)), c.reset);
     Fields {
         to,
         rule,
@@ -131,6 +227,7 @@ fn expected(session: &Session, outbound: bool, to: Endpoint, rule: Option<u32>) 
         stream: session.streams(direction).map(|(own, _)| own),
         connection: connection.filter(|_| outbound).map(bits),
         asked: connection.filter(|_| !outbound).and_then(|connection| connection.asked),
+        uses: session.uses,
     }
 }
 
@@ -156,16 +253,24 @@ fn what_counts(entry: &Entry, outbound: bool, expected: &Fields) -> Fields {
         stream,
         connection: (tcp && outbound).then(|| (bit(0), (bit(1), bit(2)), bit(3))),
         asked: (tcp && !outbound && track.asked != 0).then_some(track.asked),
+        uses: (entry.uses != mapping::Uses::NOTHING).then(|| Uses {
+            range: entry.range.number(),
+            permission: entry.uses == mapping::Uses::PERMISSION,
+        }),
     }
 }
 
 /// The key of a flow.
 pub fn key(flow: &Flow) -> FlowKey {
-    let protocol = match flow.protocol {
+    flow_key(flow.protocol, flow.local, flow.remote)
+}
+
+fn flow_key(protocol: Protocol, local: Endpoint, remote: Endpoint) -> FlowKey {
+    let protocol = match protocol {
         Protocol::Icmp => flow::Protocol::Icmp,
         Protocol::Tcp => flow::Protocol::Tcp,
         Protocol::Udp => flow::Protocol::Udp,
     };
     let end = |(address, port)| (Ipv4::from(address), Port::new(port));
-    FlowKey::new(protocol, end(flow.local), end(flow.remote))
+    FlowKey::new(protocol, end(local), end(remote))
 }

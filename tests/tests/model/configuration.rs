@@ -6,7 +6,7 @@ use nat_tests::{
     model::{
         cooldown::Cooldown,
         flow::Protocol,
-        rules::{Action, Prefix, Rule, Snat, Table, Timeouts},
+        rules::{Action, Behaviour, Filtering, Prefix, Rule, Snat, Table, Timeouts},
     },
 };
 
@@ -43,6 +43,9 @@ pub fn table(choice: &mut Choice) -> Table {
     let from = if choice.one_in(8) { ALL } else { INSIDE_NET };
     add(choice, 1, "internet", from, ALL, internet);
     add(choice, 4, "tunnels", INSIDE_NET, ALL, Action::Route);
+    if !keep_apart(choice, &mut rules) {
+        return table(choice);
+    }
     if choice.one_in(3) {
         let (a, b) = (choice.below(rules.len() as u64), choice.below(rules.len() as u64));
         rules.swap(a as usize, b as usize);
@@ -69,6 +72,7 @@ fn snat(choice: &mut Choice, protocols: &[Protocol]) -> Action {
         (1, (4000, 4008)),
         (1, (1, 3)),
         (1, (4000, 4000)),
+        (2, (6000, 6005)),
     ]);
     let excluded = if choice.one_in(3) { excluded(choice, ports) } else { Vec::new() };
     let protocols =
@@ -79,7 +83,59 @@ fn snat(choice: &mut Choice, protocols: &[Protocol]) -> Action {
         random: choice.one_in(3),
         ports,
         excluded,
+        behaviour: behaviour(choice),
     })
+}
+
+/// Of ICMP, TCP and UDP; the default one now and then.
+fn behaviour(choice: &mut Choice) -> [Behaviour; 3] {
+    let mut one = |usual| Behaviour {
+        endpoint_independent: if choice.one_in(2) { usual } else { choice.one_in(2) },
+        filtering: choice.of(&[
+            Filtering::AddressAndPortDependent,
+            Filtering::AddressDependent,
+            Filtering::Everybody,
+        ]),
+    };
+    [one(true), one(false), one(true)]
+}
+
+/// Lets rules that may share a port of an address map it in the same way, as the configuration has to.
+/// Returns whether they do.
+fn keep_apart(choice: &mut Choice, rules: &mut [Rule]) -> bool {
+    for at in 0..rules.len() {
+        let (before, rest) = rules.split_at_mut(at);
+        let (Some(rule), mut others) = (rest.first_mut(), before.iter()) else { continue };
+        let Action::Snat(snat) = &mut rule.action else { continue };
+        for _ in 0..10 {
+            if !others.clone().any(|other| excludes(other, snat)) {
+                break;
+            }
+            snat.behaviour = behaviour(choice);
+            if choice.one_in(2) {
+                snat.ports = choice.of(&[(6000, 6005), (4000, 4007), (1, 3), (1024, 65535)]);
+                snat.excluded.clear();
+            }
+        }
+        if others.any(|other| excludes(other, snat)) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether two rules may use the same port in ways that exclude each other.
+fn excludes(one: &Rule, b: &Snat) -> bool {
+    let Action::Snat(a) = &one.action else { return false };
+    let shared = a.addresses.iter().any(|address| b.addresses.contains(address));
+    let overlap = a.ports.0 <= b.ports.1 && b.ports.0 <= a.ports.1;
+    let differ = (a.ports, &a.excluded) != (b.ports, &b.excluded);
+    let at_odds = |protocol: &Protocol| {
+        let (a_alone, b_alone) =
+            (a.of(*protocol).endpoint_independent, b.of(*protocol).endpoint_independent);
+        b.protocols.contains(protocol) && (a_alone != b_alone || a_alone && differ)
+    };
+    shared && overlap && a.protocols.iter().any(at_odds)
 }
 
 /// Some of the ports, but not all.
@@ -164,10 +220,24 @@ fn snat_text(snat: &Snat) -> String {
         };
         name.to_owned()
     }));
+    let each = |word: fn(Behaviour) -> &'static str| {
+        let [icmp, tcp, udp] = snat.behaviour.map(word);
+        format!("{{ icmp = \"{icmp}\", tcp = \"{tcp}\", udp = \"{udp}\" }}")
+    };
+    let mapping = each(|one| match one.endpoint_independent {
+        true => "endpoint-independent",
+        false => "address-and-port-dependent",
+    });
+    let filtering = each(|one| match one.filtering {
+        Filtering::Everybody => "endpoint-independent",
+        Filtering::AddressDependent => "address-dependent",
+        Filtering::AddressAndPortDependent => "address-and-port-dependent",
+    });
     let range = |(first, last): (u16, u16)| format!("{first}-{last}");
     let (ports, excluded) = (range(snat.ports), quoted(snat.excluded.iter().copied().map(range)));
     format!(
-        "action = \"snat\"\nmapping = \"address-and-port-dependent\"\nprotocols = {protocols}\nports = \"{ports}\"\n\
+        "action = \"snat\"\nmapping = {mapping}\nfiltering = {filtering}\nprotocols = {protocols}\n\
+         ports = \"{ports}\"\n\
          exclude_ports = {excluded}\n\
          source = {{ addresses = {addresses}, pooling = \"{pooling}\" }}\n"
     )

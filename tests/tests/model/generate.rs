@@ -2,7 +2,7 @@
 use nat_common::stats::Hook;
 use nat_tests::model::{
     Model,
-    flow::{Endpoint, Flow},
+    flow::{Endpoint, Flow, Protocol},
     rules::Table,
     session::Session,
 };
@@ -43,6 +43,8 @@ pub struct Generator {
     known: Vec<(Flow, Endpoint)>,
     /// A flow whose external tuple has just become free, or nearly: others want it.
     pub(super) wanted: Option<Flow>,
+    /// A connection of which more follows: it is opened, lives, and is closed.
+    pub(super) followed: Option<(Flow, Endpoint)>,
     /// Packets of which a fragment has been sent, the first one or not.
     pub(super) in_parts: Vec<(bool, Plan)>,
     /// Packets that are sent before the first rule table.
@@ -56,6 +58,7 @@ impl Generator {
             choice,
             known: Vec::new(),
             wanted: None,
+            followed: None,
             in_parts: Vec::new(),
             unconfigured: 30,
         }
@@ -63,6 +66,9 @@ impl Generator {
 
     /// Remembers a session that was made.
     pub fn opened(&mut self, flow: Flow, external: Endpoint) {
+        if flow.protocol == Protocol::Tcp && self.choice.one_in(2) {
+            self.followed = Some((flow, external));
+        }
         if self.known.len() < KNOWN {
             self.known.push((flow, external));
         } else {

@@ -32,6 +32,15 @@ impl Generator {
             let plan = self.rival(flow);
             return self.step(false, &plan);
         }
+        if let Some((flow, external)) = self.followed
+            && self.choice.one_in(3)
+        {
+            if self.choice.one_in(10) {
+                self.followed = None;
+            }
+            let (inbound, plan) = self.late(flow, external, model);
+            return self.step(inbound, &plan);
+        }
         let known = self.some_known();
         let mut quoted = None;
         let (inbound, mut plan) = match (self.choice.below(100), known) {
@@ -41,8 +50,16 @@ impl Generator {
                 quoted = Some(packet);
                 (inbound, plan)
             }
-            (10..34, Some((flow, _))) => (false, self.more(flow, model)),
-            (34..62, Some((flow, external))) => (true, self.reply(flow, external, model)),
+            (10..34, Some((flow, external))) => {
+                let plan = self.more(flow, model);
+                self.follow(&plan, flow, external);
+                (false, plan)
+            }
+            (34..62, Some((flow, external))) => {
+                let plan = self.reply(flow, external, model);
+                self.follow(&plan, flow, external);
+                (true, plan)
+            }
             (62..70, _) => (true, self.unsolicited()),
             (70..73, _) => (false, self.stray()),
             _ => (false, self.fresh()),
@@ -55,6 +72,15 @@ impl Generator {
             self.first_part(inbound, &mut plan);
         }
         self.step(inbound, &plan)
+    }
+
+    /// Lets more follow of a connection that a packet may end.
+    fn follow(&mut self, plan: &Plan, flow: Flow, external: Endpoint) {
+        if let Transport::Tcp { flags, .. } = plan.transport
+            && flags & (FIN | RST) != 0
+        {
+            self.followed = Some((flow, external));
+        }
     }
 
     fn step(&mut self, inbound: bool, plan: &Plan) -> Step {
@@ -166,8 +192,12 @@ impl Generator {
     fn reply(&mut self, flow: Flow, (address, port): Endpoint, model: &Model) -> Plan {
         let port = if self.choice.one_in(20) { port.wrapping_add(1) } else { port };
         let mut remote = flow.remote;
-        if self.choice.one_in(20) {
+        // Somebody else, whom the filter may let in.
+        if self.choice.one_in(12) {
             remote.0 = self.choice.of(&SERVERS);
+        }
+        if self.choice.one_in(8) && flow.protocol != Protocol::Icmp {
+            remote.1 = self.choice.of(&[53, 80, 443, 3478, 4001, 4002]);
         }
         let kind = if self.choice.one_in(20) { 8 } else { 0 };
         let transport = match flow.protocol {
@@ -180,6 +210,33 @@ impl Generator {
             Protocol::Udp => Transport::Udp { from: remote.1, to: port },
         };
         Plan::new(remote.0, address, transport)
+    }
+
+    /// More of a connection, and mostly what counts.
+    fn late(&mut self, flow: Flow, external: Endpoint, model: &Model) -> (bool, Plan) {
+        let session = model.sessions.get(&flow);
+        let connection = session.and_then(|session| session.connection);
+        let (inbound, flags) = match connection {
+            // The answer to the SYN that there was.
+            Some(connection) if !connection.answered && !self.choice.one_in(8) => {
+                let flags = self.choice.weighted(&[(6, SYN | ACK), (1, SYN), (1, RST | ACK)]);
+                (!connection.from_outside, flags)
+            }
+            _ => {
+                let flags = self.choice.weighted(&[(4, FIN | ACK), (4, ACK), (1, RST)]);
+                (self.choice.one_in(2), flags)
+            }
+        };
+        let from = if inbound { Direction::Inbound } else { Direction::Outbound };
+        let mut place = self.anywhere();
+        if let Some((own, peer)) = session.and_then(|session| session.streams(from)) {
+            place.sequence = own.next.or(peer.heard).unwrap_or(place.sequence);
+            place.acknowledgement = peer.next.or(own.heard).unwrap_or(place.acknowledgement);
+        }
+        let (near, remote) = (flow.local, flow.remote);
+        let (source, destination) = if inbound { (remote, external) } else { (near, remote) };
+        let transport = Transport::Tcp { from: source.1, to: destination.1, flags, place };
+        (inbound, Plan::new(source.0, destination.0, transport))
     }
 
     /// An error about a packet of a session, as the error's sender saw it; and what it quotes.

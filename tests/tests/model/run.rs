@@ -66,6 +66,18 @@ pub fn runs(options: &Options) {
     }
 }
 
+fn again(kind: Kind, seed: u64, packets: u64) -> String {
+    let test = match kind {
+        Kind::Tc => "tc_equals",
+        Kind::Xdp => "xdp_equals",
+        Kind::Mixed => "tc_and_xdp",
+    };
+    format!(
+        "NAT_MODEL_SEED={seed} NAT_MODEL_RUNS=1 NAT_MODEL_PACKETS={packets} cargo test -p nat-tests \
+         --test model -- --nocapture {test}"
+    )
+}
+
 fn one(kind: Kind, seed: u64, packets: u64) {
     let (lab, host) = world::build();
     let mut choice = Choice::new(seed);
@@ -79,6 +91,7 @@ fn one(kind: Kind, seed: u64, packets: u64) {
         let maps = bench.maps();
         let mut run = Run {
             name: format!("{kind:?}, {max_sessions} sessions at most, NAT_MODEL_SEED={seed}"),
+            again: again(kind, seed, packets),
             maps,
             bench,
             model,
@@ -98,6 +111,8 @@ fn one(kind: Kind, seed: u64, packets: u64) {
 
 struct Run {
     name: String,
+    /// The command that repeats it.
+    again: String,
     maps: Maps,
     bench: Bench,
     model: Model,
@@ -158,7 +173,7 @@ impl Run {
             self.ids.insert(rule.name, rule.id);
         }
         self.note(format!("rules\n{text}"));
-        self.model.table = Some(table);
+        self.model.apply(table);
     }
 
     fn packet(&mut self, sent: Sent<'_>) {
@@ -172,6 +187,25 @@ impl Run {
                 self.judge(sent, &outcome, code, counted);
             }
             Expected::Opens(opening) => self.opens(sent, &opening, code),
+            Expected::Enters(entering) => {
+                let came_in = self.ids.get(&entering.rule).is_some_and(|id| {
+                    let sessions = compare::rule(&self.maps, *id).sessions;
+                    sessions != self.model.counters.of_rule(&entering.rule).sessions
+                });
+                if let Err(message) = self.model.learn(&entering, came_in) {
+                    self.fail(Some(sent), &message);
+                }
+                match self.model.packet(sent) {
+                    Expected::Certain(outcome) => {
+                        let counted = self.counted(sent.hook, outcome.verdict);
+                        self.judge(sent, &outcome, code, counted);
+                    }
+                    _ => self.fail(Some(sent), "the model does not know what it has learnt"),
+                }
+            }
+        }
+        if let Some((flow, external)) = self.model.take_entered() {
+            self.generator.opened(flow, external);
         }
     }
 
@@ -225,7 +259,10 @@ impl Run {
     }
 
     fn compare_sessions(&mut self) {
-        let differences = compare::sessions(&self.model, &self.maps, &self.ids);
+        let mut differences = compare::sessions(&self.model, &self.maps, &self.ids);
+        differences.extend(compare::mappings(&self.model, &self.maps));
+        let begun = self.model.resting.take_begun();
+        differences.extend(compare::resting(&self.model, &self.bench, &begun));
         self.no_difference("sessions", &differences);
     }
 
@@ -242,7 +279,7 @@ impl Run {
 
     /// Tells what is wrong, and what led to it.
     fn fail(&self, sent: Option<Sent<'_>>, message: &str) -> ! {
-        let mut text = format!("{}, packet {}\n", self.name, self.number);
+        let mut text = format!("{}, packet {}\n{}\n", self.name, self.number, self.again);
         if let Some(sent) = sent {
             let Sent { hook, frame, segments } = sent;
             text += &format!("{} {}, {segments} segments\n", hook.name(), show(frame));
