@@ -111,8 +111,8 @@ pub struct Cooldown {
     pub enabled: u8,
     /// A [`Scope`].
     pub scope: u8,
-    /// Whether the oldest resting port is taken when nothing else is free and the new SYN cannot
-    /// be mistaken for the old connection (RFC 6191). 0 or 1.
+    /// Whether a resting port is taken when nothing else is free and the new SYN cannot be mistaken
+    /// for the old connection: see [`Resting::gives_way`]. 0 or 1.
     pub pressure_reuse: u8,
     pub zero: [u8; 5],
 }
@@ -160,19 +160,49 @@ pub struct Resting {
     pub closed_ns: u64,
     /// A [`Reason`].
     pub reason: u8,
-    pub zero: u8,
+    /// Whether [`Resting::next`] is known. 0 or 1.
+    pub closed_by_both: u8,
     /// Of an external endpoint that belonged to a mapping, the inside endpoint of that: it may use it
     /// again. Otherwise nobody.
     pub owner_port: Port,
     pub owner: Ipv4,
+    /// Of a TCP connection that both sides have closed, and which the server keeps in TIME_WAIT at most:
+    /// the sequence number that follows the client's last one.
+    pub next: u32,
+    pub zero: [u8; 4],
 }
+
+const _: () = assert!(size_of::<Resting>() == 24);
+
+/// How long a connection must be silent before its tuple gives way: its last ACK, or the FIN that is sent
+/// again because that was lost, may be on its way.
+pub const SILENT_NS: u64 = 1_000_000_000;
 
 impl Resting {
     #[inline(always)]
     #[must_use]
     pub const fn new(closed_ns: u64, reason: Reason) -> Self {
         let (owner, owner_port) = (Ipv4::UNSPECIFIED, Port::NONE);
-        Self { closed_ns, reason: reason as u8, zero: 0, owner_port, owner }
+        let reason = reason as u8;
+        Self { closed_ns, reason, closed_by_both: 0, owner_port, owner, next: 0, zero: [0; 4] }
+    }
+
+    /// The same of a connection that both sides have closed.
+    #[inline(always)]
+    #[must_use]
+    pub const fn closed_by_both(self, next: u32) -> Self {
+        Self { closed_by_both: 1, next, ..self }
+    }
+
+    /// Whether the tuple may be used before its time by a SYN of this sequence number: a server that
+    /// keeps the old connection in TIME_WAIT takes one that lies beyond all that it has seen for a new
+    /// connection (RFC 9293 section 3.6.1, RFC 6191 section 2; Linux, `tcp_timewait_state_process`).
+    #[inline(always)]
+    #[must_use]
+    pub const fn gives_way(&self, sequence: u32, now_ns: u64) -> bool {
+        self.closed_by_both != 0
+            && sequence.wrapping_sub(self.next) as i32 > 0
+            && elapsed_ns(self.closed_ns, now_ns) >= SILENT_NS as i64
     }
 
     /// Whether an inside endpoint may use it, over or not.
@@ -214,6 +244,8 @@ pub struct CooldownCounters {
     pub rested: u64,
     /// Tuples given up before their time, because there was no room for more (`max_cooling`).
     pub released_early: u64,
+    /// Tuples used before their time by [`Cooldown::pressure_reuse`].
+    pub reused_early: u64,
 }
 
 #[inline(always)]

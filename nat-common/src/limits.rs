@@ -52,6 +52,10 @@ pub const PORT_GAPS_MAX: u32 = 15;
 /// its destination. With a third of the range in use one in 6000 new sessions fails so often.
 pub const PORT_TRIES_MAX: u32 = 8;
 
+/// Resting ports that are looked at for one new session under pressure: of those that give way, one of the
+/// oldest 6 % is found by 98 of 100.
+pub const PRESSURE_PORTS: u32 = 64;
+
 /// Steps of a search for a free port: looks at 64 ports, of which there are 1024, and tries. Few
 /// tries fail once a destination is known; when it is new, or has been forgotten, every port that
 /// is taken may have to be tried once.

@@ -67,7 +67,7 @@ fn types_in_maps_have_no_padding() {
     no_padding!(PrefixKey { generation, address });
     no_padding!(Refusal { ifindex, length, verdict, zero, quote });
     no_padding!(Rested { tuple, closed_ns });
-    no_padding!(Resting { closed_ns, reason, zero, owner_port, owner });
+    no_padding!(Resting { closed_ns, reason, closed_by_both, owner_port, owner, next, zero });
     no_padding!(Rule { id, ports, action, pooling, mss, behaviour, port_set, range, zero });
     no_padding!(RuleCounters {
         sessions,

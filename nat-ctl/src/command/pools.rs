@@ -23,9 +23,10 @@ struct Pools {
     pools: Vec<PoolView>,
     /// Packets of new flows that were dropped, by verdict, since the data path was attached.
     refusals: BTreeMap<&'static str, u64>,
-    /// Ports that came to rest, and those given up before their time.
+    /// Ports that came to rest, those given up before their time, and those used again before.
     rested: u64,
     released_early: u64,
+    reused_early: u64,
 }
 
 /// What a new flow is dropped as for want of a port or of room.
@@ -55,6 +56,7 @@ fn read(state: &impl State, now_ns: u64) -> Result<Pools, Failure> {
         refusals,
         rested: counters.rested,
         released_early: counters.released_early,
+        reused_early: counters.reused_early,
     })
 }
 
@@ -94,11 +96,12 @@ fn text(pools: &Pools, style: Style) -> String {
         .map(|(verdict, packets)| format!("{verdict} {}", units::count(*packets)))
         .collect();
     format!(
-        "{}\nrefused: {}\ncooldown: {} ports rested, {} released early\n",
+        "{}\nrefused: {}\ncooldown: {} ports rested, {} released early, {} reused early\n",
         table.render(style),
         refusals.join(", "),
         units::count(pools.rested),
         units::count(pools.released_early),
+        units::count(pools.reused_early),
     )
 }
 
@@ -124,7 +127,7 @@ mod tests {
                 count(Hook::XdpInside, Verdict::NoPort, 2),
                 count(Hook::TcEgress, Verdict::TranslatedOut, 100),
             ],
-            cooldown_counters: CooldownCounters { rested: 7, released_early: 1 },
+            cooldown_counters: CooldownCounters { rested: 7, released_early: 1, reused_early: 2 },
             ..Fake::default()
         }
     }
@@ -134,11 +137,11 @@ mod tests {
         let pools = read(&fake(), 0).unwrap();
         let expected = serde_json::json!({
             "schema": "nat-ctl/pools/1", "version": env!("CARGO_PKG_VERSION"), "pools": [],
-            "refusals": {"no_port": 5, "table_full": 0}, "rested": 7, "released_early": 1,
+            "refusals": {"no_port": 5, "table_full": 0}, "rested": 7, "released_early": 1, "reused_early": 2,
         });
         assert_eq!(serde_json::to_value(&pools).unwrap(), expected);
         let text = text(&pools, Style::new(false));
         assert!(text.contains("refused: no_port 5, table_full 0\n"), "{text}");
-        assert!(text.contains("7 ports rested, 1 released early"), "{text}");
+        assert!(text.contains("7 ports rested, 1 released early, 2 reused early"), "{text}");
     }
 }

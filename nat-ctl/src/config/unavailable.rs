@@ -19,11 +19,8 @@ pub(super) struct Key {
 
 /// The switch between what is read and what is acted on: every key here is read and checked, too.
 /// Without its line it is available; docs/config.md is then to say so.
-pub(super) const NOT_YET: &[Key] = &[
-    key("[cooldown]", "pressure_reuse", |file| at(&file.cooldown.pressure_reuse)),
-    key("", "[listen]", |file| at(&file.listen)),
-    key("", "[log]", |file| at(&file.log)),
-];
+pub(super) const NOT_YET: &[Key] =
+    &[key("", "[listen]", |file| at(&file.listen)), key("", "[log]", |file| at(&file.log))];
 
 const fn key(section: &'static str, key: &'static str, used: fn(&File) -> Vec<Span>) -> Key {
     Key { section, key, used }

@@ -19,6 +19,7 @@ use nat_common::{
     mapping::Uses,
     session,
     settings::Lifetime,
+    tcp::{self, window},
 };
 
 use super::{classify, session::Holder};
@@ -52,12 +53,15 @@ pub fn rest(
     let closed_ns = closed_ns(outbound, inbound, now_ns).unwrap_or(ended_ns);
     notes.rested.closed_ns = closed_ns;
     notes.resting = Resting::new(closed_ns, reason);
+    (notes.resting.closed_by_both, notes.resting.next) = last_of_client(outbound, inbound);
     let reason = notes.reason();
     // What is not asked for is not remembered: every DNS query would be.
     if settings.wait_ns(Reason::from_number(reason)) == 0 {
         return;
     }
     remember(notes);
+    // That was about this destination.
+    (notes.resting.closed_by_both, notes.resting.next) = (0, 0);
     let mapped = outbound.uses().0 != Uses::NOTHING;
     if mapped {
         (notes.resting.owner, notes.resting.owner_port) = (notes.key.local, notes.key.local_port);
@@ -104,6 +108,58 @@ fn closed_ns(outbound: Entry, inbound: Option<Entry>, now_ns: u64) -> Option<u64
     let out_ns = session::end_of_tick(outbound.refresh_ticks(), now_ns);
     let in_ns = inbound.map_or(0, |entry| session::end_of_tick(entry.refresh_ticks(), now_ns));
     Some(out_ns.max(in_ns))
+}
+
+/// Whether both sides have closed a connection, 0 or 1, and what follows the client's last sequence
+/// number, as far as the gateway has seen it or the server has acknowledged it.
+#[inline(always)]
+fn last_of_client(outbound: Entry, inbound: Option<Entry>) -> (u8, u32) {
+    let both = matches!(outbound.state().connection().state(), tcp::State::BothFin);
+    let seen = outbound.track().next;
+    let acknowledged = inbound.map_or(seen, |entry| entry.track().ack);
+    let last = if window::reaches(acknowledged, seen) { acknowledged } else { seen };
+    (both.into(), last)
+}
+
+/// What would rest of a connection that is over but for late packets, if both sides have closed it.
+#[inline(always)]
+pub fn closed_by_both(outbound: Entry, inbound: Entry, now_ns: u64) -> Option<Resting> {
+    let closed_ns = closed_ns(outbound, Some(inbound), now_ns)?;
+    match last_of_client(outbound, Some(inbound)) {
+        (0, _) => None,
+        (_, next) => Some(Resting::new(closed_ns, Reason::Fin).closed_by_both(next)),
+    }
+}
+
+/// Whether a tuple may be used before its time at all.
+#[inline(always)]
+pub fn reuses_under_pressure() -> bool {
+    settings().is_some_and(|settings| {
+        settings.pressure_reuse != 0 && settings.scope == Scope::Destination as u8
+    })
+}
+
+/// Whether a tuple that has just been claimed and rests gives way to a SYN of this sequence number.
+#[inline(always)]
+pub fn gives_way(tuple: &FlowKey, sequence: u32, now_ns: u64) -> bool {
+    resting(tuple).is_some_and(|resting| resting.gives_way(sequence, now_ns))
+}
+
+/// What rests.
+#[inline(always)]
+pub fn resting(tuple: &FlowKey) -> Option<&'static Resting> {
+    // SAFETY: as in `rests`.
+    unsafe { COOLING.get(tuple) }
+}
+
+/// Counts a tuple that is used before its time. It goes on resting until its session ends anew: if the
+/// session does not come to be, nothing has happened.
+#[inline(always)]
+pub fn count_reused() {
+    if let Some(counters) = COOLDOWN_COUNTERS.get_ptr_mut(0) {
+        // SAFETY: this CPU's copy.
+        unsafe { (*counters).reused_early += 1 };
+    }
 }
 
 /// What is being written: the calls that lead here leave no room for it on the stack.

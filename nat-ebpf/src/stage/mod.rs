@@ -14,6 +14,7 @@ pub mod open;
 pub mod own;
 pub mod parse;
 pub mod port;
+pub mod pressure;
 pub mod redirect;
 pub mod refuse;
 pub mod search;

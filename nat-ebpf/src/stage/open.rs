@@ -36,6 +36,7 @@ use crate::{
         classify::{self, Matched},
         client, locals, own, parse,
         port::{self, Tried},
+        pressure::Pressed,
         session::{self, Found},
         stats,
     },
@@ -100,6 +101,7 @@ pub struct Request {
     pub tried: Tried,
     pub result: i32,
     pub truth: Hint,
+    pub pressed: Pressed,
     /// The session that holds [`Request::claim`] although its time is up.
     pub occupant: FlowKey,
     pub birth: Birth,

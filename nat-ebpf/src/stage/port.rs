@@ -19,6 +19,7 @@ use crate::{
     stage::{
         cooldown, hints, mapping,
         open::{self, EXISTS, Request, request},
+        pressure,
         search::{self, Outcome},
         session::{self, Holder},
         stats,
@@ -69,6 +70,15 @@ pub extern "C" fn claim_port(held: u32) -> u32 {
     if held == 0 && is_kept() {
         return if is_mapped() { mapping::made() } else { Verdict::TranslatedOut as u32 };
     }
+    match claim_somewhere(held) {
+        verdict if verdict == Verdict::NoPort as u32 => pressure::claim(),
+        verdict => verdict,
+    }
+}
+
+/// Claims a port of the first address of the rule's that has one free: the number of a verdict.
+#[inline(always)]
+fn claim_somewhere(mut held: u32) -> u32 {
     for _ in 0..SPILL_ADDRESSES_MAX {
         let verdict = claim_here(held);
         if verdict != Verdict::NoPort as u32
@@ -329,14 +339,14 @@ fn tried(request: &mut Request, port: Port) -> Tried {
     };
     match request.result {
         0 => match cooldown::blocker(&request.claim, request.now_ns) {
-            None => {
-                request.truth = Hint::taken(request.entry.deadline_ns, request.now_ns);
-                Tried::Claimed
-            }
-            Some(truth) => {
+            Some(truth) if !takes(request) => {
                 let _ = INBOUND.remove(&request.claim);
                 request.truth = truth;
                 Tried::Rests
+            }
+            _ => {
+                request.truth = Hint::taken(request.entry.deadline_ns, request.now_ns);
+                Tried::Claimed
             }
         },
         EXISTS => match session::holder(&request.claim, &mut request.occupant, request.now_ns) {
@@ -352,6 +362,13 @@ fn tried(request: &mut Request, port: Port) -> Tried {
         },
         _ => Tried::Refused,
     }
+}
+
+/// Whether the request takes what it has claimed although that rests.
+#[inline(always)]
+fn takes(request: &Request) -> bool {
+    request.pressed.takes
+        && cooldown::gives_way(&request.claim, request.birth.first.sequence, request.now_ns)
 }
 
 /// What the last try has shown of its port.

@@ -1,6 +1,6 @@
 //! Key → session: found, kept alive, ended. [`super::open`] makes them.
 use nat_common::{
-    cooldown::Reason,
+    cooldown::{Reason, Resting},
     flow::{Direction, FlowKey, Protocol},
     hint::Hint,
     mapping::Uses,
@@ -396,6 +396,19 @@ pub fn holder(claim: &FlowKey, key: &mut FlowKey, now_ns: u64) -> Holder {
     };
     let latest_ns = inbound_ns.max(outbound.deadline_ns());
     cooldown::holder(claim, inbound, outbound, latest_ns, now_ns)
+}
+
+/// What is to rest of the connection that holds an inbound key, if both sides have closed it; its
+/// outbound key is written to `key`.
+#[inline(always)]
+pub fn closed(inbound: Entry, claim: &FlowKey, key: &mut FlowKey, now_ns: u64) -> Option<Resting> {
+    let to = inbound.translation();
+    if !inbound.belongs_to(claim) {
+        return None;
+    }
+    *key = claim.translated(to.address, to.port);
+    let outbound = Entry::find(Direction::Outbound, key)?;
+    cooldown::closed_by_both(outbound, inbound, now_ns)
 }
 
 /// Removes what [`holder`] has found to be over.

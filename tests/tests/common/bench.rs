@@ -321,6 +321,7 @@ impl Bench {
         values.iter().fold(CooldownCounters::default(), |sum, one| CooldownCounters {
             rested: sum.rested + one.rested,
             released_early: sum.released_early + one.released_early,
+            reused_early: sum.reused_early + one.reused_early,
         })
     }
 

@@ -190,6 +190,7 @@ impl State for Pinned {
         Ok(values.iter().fold(CooldownCounters::default(), |sum, one| CooldownCounters {
             rested: sum.rested + one.rested,
             released_early: sum.released_early + one.released_early,
+            reused_early: sum.reused_early + one.reused_early,
         }))
     }
 }
