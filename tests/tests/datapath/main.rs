@@ -19,6 +19,7 @@ mod mapping;
 mod memory;
 mod mss;
 mod own;
+mod pressure;
 mod refusals;
 mod resources;
 mod rules;
