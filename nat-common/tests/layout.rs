@@ -42,7 +42,7 @@ fn types_in_maps_have_no_padding() {
     no_padding!(ConfigInfo { bytes, name });
     no_padding!(Control { generation, zero });
     no_padding!(Cooldown { wait_ns, enabled, scope, pressure_reuse, zero });
-    no_padding!(CooldownCounters { rested, released_early });
+    no_padding!(CooldownCounters { rested, released_early, reused_early });
     no_padding!(Counter { packets, bytes });
     no_padding!(Datagram { check, address, deadline_ns, units, total, refused, seen });
     no_padding!(ExternalKey { generation, address, protocol });

@@ -20,7 +20,8 @@ const SERVER_PORT: u16 = 3478;
 fn no_tuple_is_shared_and_every_reply_returns_to_its_owner() {
     for run in 0..runs() {
         for hooks in BOTH {
-            let mut gateway = Gateway::new(PORTS, 65_536);
+            let rule = format!("ports = \"{PORTS}\"\nmapping = \"address-and-port-dependent\"\n");
+            let mut gateway = Gateway::with_rule(&rule, 65_536);
             let first = round(&gateway, hooks, 1);
             assert_eq!(gateway.check_pairs(), 2 * usize::from(FLOWS));
 
