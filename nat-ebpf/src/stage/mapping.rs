@@ -141,10 +141,11 @@ fn later(shared: *mut Shared, deadline_ns: u64) {
         let word = unsafe { &raw mut (*shared).deadline_ns };
         // SAFETY: the same.
         let before_ns = unsafe { read_volatile(word) };
+        if before_ns >= deadline_ns {
+            return;
+        }
         // SAFETY: the same; aligned.
-        if before_ns >= deadline_ns
-            || unsafe { atomic::compare_exchange(word, before_ns, deadline_ns) } == before_ns
-        {
+        if unsafe { atomic::compare_exchange(word, before_ns, deadline_ns) } == before_ns {
             return;
         }
     }
