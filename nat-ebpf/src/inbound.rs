@@ -13,8 +13,8 @@ use crate::{
     hook::Hook,
     stage::{
         admit, classify, mss,
-        open::{self, Before},
         parse::{self, IPV4_DESTINATION, IPV4_OFFSET},
+        request::{self, Before, request},
         session::{self, Found, Live},
     },
 };
@@ -81,7 +81,7 @@ fn belonging<H: Hook>(
         Found::Ended => Before::Ended,
         Found::Absent => Before::Nothing,
     };
-    let request = open::request()?;
+    let request = request()?;
     request.claim = *key;
     request.flags = packet.tcp_flags();
     request.before = before;
@@ -90,18 +90,18 @@ fn belonging<H: Hook>(
     request.egress = hook.arrived_by();
     request.now_ns = now_ns;
     match enter(hook) {
-        Verdict::TranslatedIn => session::of(&open::request()?.claim),
+        Verdict::TranslatedIn => session::of(&request::request()?.claim),
         verdict => Err(verdict),
     }
 }
 
-/// What becomes of the packet of this CPU's [`Request`](open::Request), which is from outside and has
+/// What becomes of the packet of this CPU's [`Request`](request::Request), which is from outside and has
 /// no session: [`Verdict::TranslatedIn`] if it has opened one, or goes to the one that is closing.
 ///
 /// Not inlined: other packets should not pay for it with stack.
 #[inline(never)]
 fn enter<H: Hook>(hook: &H) -> Verdict {
-    let Ok(request) = open::request() else {
+    let Ok(request) = request() else {
         return Verdict::NotConfigured;
     };
     let goes_on = matches!(request.before, Before::Closing) && !H::EARLY;

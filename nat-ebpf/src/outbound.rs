@@ -11,10 +11,10 @@ use crate::{
     entry::Translation,
     hook::Hook,
     stage::{
-        mss,
-        open::{self, Before, TRANSLATABLE},
+        mss, open,
         parse::{self, IPV4_OFFSET},
         port, refuse,
+        request::{Before, TRANSLATABLE, request},
         session::{self, Found},
         socket,
     },
@@ -88,7 +88,7 @@ fn by_rule<H: Hook>(
     egress: u32,
     now_ns: u64,
 ) -> Result<Translation, Verdict> {
-    let request = open::request()?;
+    let request = request()?;
     request.source = packet.source;
     request.destination = packet.destination;
     request.protocol = packet.protocol;
@@ -118,12 +118,12 @@ fn by_rule<H: Hook>(
 fn opened<H: Hook>(hook: &H, before: Before) -> Result<Translation, u32> {
     let mut number = open::open_session();
     // Here, because there is no room on the stack for it below the judgement.
-    if before == Before::Ended && open::request().is_ok_and(|request| request.instead) {
+    if before == Before::Ended && request().is_ok_and(|request| request.instead) {
         open::end_before();
     }
     if number == TRANSLATED {
         number = admitted(hook);
-        if let (TRANSLATED, Ok(request)) = (number, open::request()) {
+        if let (TRANSLATED, Ok(request)) = (number, request()) {
             return Ok(request.to);
         }
         open::refuse_session(number);
@@ -157,7 +157,7 @@ fn with_port<H: Hook>(hook: &H) -> u32 {
         if number != TRANSLATED {
             return number;
         }
-        let Ok(request) = open::request() else { break };
+        let Ok(request) = request() else { break };
         // The one that sends may have it.
         if request.keeps_its_port() || !socket::has(hook.context(), &request.claim) {
             return open::publish_session();

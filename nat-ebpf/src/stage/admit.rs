@@ -21,9 +21,9 @@ use crate::{
     entry::Entry,
     maps::{INBOUND, OUTBOUND},
     stage::{
-        classify, client, mapping,
-        open::{self, Before, Request, request},
-        parse, stats,
+        classify, client, mapping, open, parse,
+        request::{Before, Request, TRANSLATABLE, refused, request},
+        stats,
     },
 };
 
@@ -96,7 +96,7 @@ pub extern "C" fn publish_entry() -> u32 {
         return Verdict::NotConfigured as u32;
     };
     let counted = match client::admit_client(request.matched.generation) as u8 {
-        open::TRANSLATABLE => Ok(()),
+        TRANSLATABLE => Ok(()),
         number => Err(Verdict::from_number(number)),
     };
     let published =
@@ -171,7 +171,7 @@ fn is_of(claim: &FlowKey, inside: (Ipv4, Port)) -> bool {
 fn publish(request: &mut Request) -> Result<(), Verdict> {
     let inside = (request.key.local, request.key.local_port);
     request.entry = Session::new(&request.claim, inside, &request.birth, request.now_ns);
-    INBOUND.insert(&request.claim, &request.entry, BPF_NOEXIST as u64).map_err(open::refused)?;
+    INBOUND.insert(&request.claim, &request.entry, BPF_NOEXIST as u64).map_err(refused)?;
     let external = (request.claim.local, request.claim.local_port);
     request.entry = Session::new(&request.key, external, &request.birth, request.now_ns);
     if matches!(request.birth.protocol, Protocol::Tcp) {
@@ -184,7 +184,7 @@ fn publish(request: &mut Request) -> Result<(), Verdict> {
         }
         Err(error) => {
             let _ = INBOUND.remove(&request.claim);
-            Err(open::refused(error))
+            Err(refused(error))
         }
     }
 }

@@ -14,7 +14,7 @@ use nat_common::{
 
 use super::{
     classify,
-    open::{EXISTS, Request, TRANSLATABLE, refused, request},
+    request::{EXISTS, Request, TRANSLATABLE, refused, request},
 };
 use crate::{atomic, maps::CLIENTS};
 

@@ -24,8 +24,8 @@ use crate::{
     maps::{INBOUND, MAPPINGS, OWNERS, PERMISSIONS},
     stage::{
         cooldown, hints,
-        open::{EXISTS, Request, refused, request},
         port::Tried,
+        request::{EXISTS, Request, refused, request},
         session, stats,
     },
 };

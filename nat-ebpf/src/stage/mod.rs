@@ -17,6 +17,7 @@ pub mod port;
 pub mod pressure;
 pub mod redirect;
 pub mod refuse;
+pub mod request;
 pub mod search;
 pub mod session;
 pub mod socket;

@@ -29,7 +29,7 @@ struct Walk {
 #[map]
 static WALK: PerCpuArray<Walk> = PerCpuArray::with_max_entries(1, 0);
 
-/// This CPU's walk. As with [`super::open::request`], one memory behind several references.
+/// This CPU's walk. As with [`super::request::request`], one memory behind several references.
 #[inline(always)]
 fn walk() -> Option<&'static mut Walk> {
     // SAFETY: this CPU's own copy, and the references do not overlap in use.

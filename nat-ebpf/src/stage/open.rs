@@ -1,155 +1,38 @@
 //! A packet without a live session: what the rules say of it, and the session that it opens.
 //!
-//! A function of its own, with its working memory in a map: it is called once a flow, and what it
-//! needs would not fit on the 512 bytes of stack beside the established packet's path.
+//! Functions of their own: they are called once a flow, and what they need would not fit on the stack
+//! beside the established packet's path.
 use core::ptr::read_volatile;
 
 use aya_ebpf::{
-    bindings::BPF_NOEXIST,
-    helpers::generated::bpf_get_prandom_u32,
-    macros::map,
-    maps::{PerCpuArray, lpm_trie::Key},
+    bindings::BPF_NOEXIST, helpers::generated::bpf_get_prandom_u32, maps::lpm_trie::Key,
 };
 use aya_log_ebpf::trace;
 use nat_common::{
     addr::Ipv4,
     flow::{Direction, FlowKey, Protocol},
-    hint::Hint,
-    limit::Client,
     mapping::{Filtering, Uses},
     pool::{self, PoolKey, Pooling},
     port::Candidates,
-    ports::Ports,
     rule::{Action, Rule},
     session::{Birth, Session},
     settings::Lifetime,
     source::ChoiceKey,
-    tcp::{self, Segment},
+    tcp::Segment,
     verdict::{Fate, Verdict},
 };
 
 use crate::{
     entry::Translation,
-    hook::Weight,
     maps::{CHOICES, OUTBOUND, POOLS},
     stage::{
         classify::{self, Matched},
-        client, locals, own, parse,
-        port::{self, Tried},
-        pressure::Pressed,
+        client, locals, own, parse, port,
+        request::{Before, EXISTS, Request, TRANSLATABLE, refused, request},
         session::{self, Found},
         stats,
     },
 };
-
-/// Result of the kernel's map update for a key that is there already (`-EEXIST`).
-pub const EXISTS: i32 = -17;
-
-/// What a packet asks for, and the working memory for the answer.
-pub struct Request {
-    pub source: Ipv4,
-    pub destination: Ipv4,
-    /// IANA number.
-    pub protocol: u8,
-    pub flags: tcp::Flags,
-    /// The session of this flow that is still in the maps.
-    pub before: Before,
-    /// Whether that is to be removed if its time is up: the packet is for a new one.
-    pub instead: bool,
-    /// Whether the hook is early: see [`crate::hook::Hook::EARLY`].
-    pub early: bool,
-    /// Whether this machine itself sends the packet.
-    pub own: bool,
-    /// Number of the [`Verdict`] that says why the packet cannot be translated, or
-    /// [`TRANSLATABLE`].
-    pub untranslatable: u8,
-    /// The flow, if the packet can be translated.
-    pub key: FlowKey,
-    /// Index of the interface by which the packet leaves.
-    pub egress: u32,
-    pub weight: Weight,
-    pub now_ns: u64,
-
-    /// The answer.
-    pub to: Translation,
-
-    /// The rule that covers the packet.
-    pub matched: Matched,
-
-    /// The external address, and the ports to try on it.
-    pub external: Ipv4,
-    /// Whether the packet takes part in the rule's pool with the address that it has, and is not
-    /// covered by the rule otherwise: see [`own::pool`].
-    pub joins: bool,
-    /// Whether it is to keep its port, if nobody has it: see [`port::claim_port`].
-    pub keeps: bool,
-    /// A [`Pooling`].
-    pub pooling: u8,
-    pub candidates: Candidates,
-    pub ports: Ports,
-    /// Number of those ports: [`Rule::port_set`].
-    pub port_set: u16,
-    pub rule: u32,
-    pub generation: u32,
-    /// The [`nat_common::hint::destination`] of the external address.
-    pub toward: u64,
-    /// The external endpoint that is being claimed.
-    pub claim: FlowKey,
-    /// Whether another CPU has claimed it for this very flow, and makes the session.
-    pub theirs: bool,
-    /// What became of the last try, the result of its insertion, and why it failed.
-    pub tried: Tried,
-    pub result: i32,
-    pub truth: Hint,
-    pub pressed: Pressed,
-    /// The session that holds [`Request::claim`] although its time is up.
-    pub occupant: FlowKey,
-    pub birth: Birth,
-    /// The client, if it is a new one.
-    pub client: Client,
-    /// The entry that is being written.
-    pub entry: Session,
-}
-
-impl Request {
-    /// Whether what has been claimed is what a packet of this machine has anyway.
-    #[inline(always)]
-    pub fn keeps_its_port(&self) -> bool {
-        self.keeps && self.claim.local_port == self.key.local_port
-    }
-
-    /// Whether its session uses a mapping.
-    #[inline(always)]
-    pub fn maps(&self) -> bool {
-        self.birth.uses != Uses::NOTHING
-    }
-}
-
-/// What is left of a flow's last session.
-#[repr(u8)]
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Before {
-    Nothing,
-    /// Its time is up.
-    Ended,
-    /// Its connection is over, and this packet opens another one.
-    Closing,
-}
-
-/// [`Request::untranslatable`] of a packet that can be translated.
-pub const TRANSLATABLE: u8 = u8::MAX;
-
-/// One request a CPU: the programs of a CPU do not interrupt each other.
-#[map]
-static REQUEST: PerCpuArray<Request> = PerCpuArray::with_max_entries(1, 0);
-
-/// This CPU's request. Take it anew after every call that takes it, too: there is one memory
-/// behind all of these references.
-#[inline(always)]
-pub fn request() -> Result<&'static mut Request, Verdict> {
-    // SAFETY: this CPU's own copy, and the references do not overlap in use, as said above.
-    REQUEST.get_ptr_mut(0).map(|request| unsafe { &mut *request }).ok_or(Verdict::NotConfigured)
-}
 
 /// Answers this CPU's [`Request`]: the number of the packet's verdict. With
 /// [`Verdict::TranslatedOut`] there is to be a session, for which everything is prepared but an
@@ -445,16 +328,6 @@ fn wait_for_theirs(key: &FlowKey) {
         if OUTBOUND.get_ptr_mut(key).is_some() {
             return;
         }
-    }
-}
-
-/// Why the kernel would not insert an entry: there is no room (`-E2BIG`, `-ENOMEM`), or its bucket
-/// is busy.
-#[inline(always)]
-pub fn refused(error: i32) -> Verdict {
-    match error {
-        -7 | -12 => Verdict::TableFull,
-        _ => Verdict::Contended,
     }
 }
 

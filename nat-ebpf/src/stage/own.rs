@@ -7,7 +7,7 @@ use nat_common::{
 
 use super::{
     mapping,
-    open::{Request, TRANSLATABLE, request},
+    request::{Request, TRANSLATABLE, request},
     session::{self, Found},
     socket,
 };

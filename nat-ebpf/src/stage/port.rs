@@ -17,9 +17,8 @@ use crate::{
     entry::Entry,
     maps::INBOUND,
     stage::{
-        cooldown, hints, mapping,
-        open::{self, EXISTS, Request, request},
-        pressure,
+        cooldown, hints, mapping, open, pressure,
+        request::{EXISTS, Request, refused, request},
         search::{self, Outcome},
         session::{self, Holder},
         stats,
@@ -265,7 +264,7 @@ pub extern "C" fn search_port() -> u32 {
             }
             GO_ON
         }
-        Outcome::Refused => code(request().and_then(|request| Err(open::refused(request.result)))),
+        Outcome::Refused => code(request().and_then(|request| Err(refused(request.result)))),
         Outcome::Full => code(Err(Verdict::NoPort)),
         Outcome::Going => code(Err(Verdict::Searching)),
         Outcome::Lost => code(Err(Verdict::Contended)),
@@ -281,7 +280,7 @@ fn by_chance() -> Result<u32, Verdict> {
     unsafe { bpf_loop(PORT_TRIES_MAX, body as *mut c_void, ptr::null_mut(), 0) };
     match request()?.tried {
         Tried::Claimed => Ok(Verdict::TranslatedOut as u32),
-        Tried::Refused => Err(open::refused(request()?.result)),
+        Tried::Refused => Err(refused(request()?.result)),
         _ => Ok(MAKE_PLACE),
     }
 }

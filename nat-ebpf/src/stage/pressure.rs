@@ -18,8 +18,8 @@ use crate::entry::Entry;
 
 use super::{
     cooldown,
-    open::{Request, request},
     port::{self, Tried},
+    request::{Request, request},
     session,
 };
 
@@ -60,7 +60,7 @@ pub extern "C" fn weigh_ports() -> u32 {
     let body = weigh_next as unsafe extern "C" fn(u32, *mut c_void) -> i64;
     // SAFETY: the callback has the signature that the helper expects and takes no context.
     unsafe { bpf_loop(PRESSURE_PORTS, body as *mut c_void, ptr::null_mut(), 0) };
-    self::request().map_or(0, |request| u32::from(request.pressed.rested_ns != 0))
+    super::request::request().map_or(0, |request| u32::from(request.pressed.rested_ns != 0))
 }
 
 /// # Safety
@@ -115,7 +115,7 @@ pub extern "C" fn take_port() -> u32 {
     }
     request.pressed.takes = true;
     let tried = port::attempt(port);
-    let Ok(request) = self::request() else { return 0 };
+    let Ok(request) = super::request::request() else { return 0 };
     request.pressed.takes = false;
     if tried == Tried::Claimed {
         cooldown::count_reused();

@@ -8,7 +8,7 @@ use nat_common::{
     verdict::Verdict,
 };
 
-use super::{open::request, parse::IPV4_OFFSET};
+use super::{parse::IPV4_OFFSET, request::request};
 use crate::{hook::Hook, maps::REFUSALS, packet::opaque};
 
 /// What clients may still be told, by place; and in the last one, all of them together. One a CPU:

@@ -22,8 +22,8 @@ use crate::packet::opaque;
 
 use super::{
     hints,
-    open::{Request, request},
     port::{self, Tried},
+    request::{Request, request},
     stats,
 };
 
@@ -64,7 +64,7 @@ pub enum Outcome {
     /// Not yet: the bound was reached.
     Going,
     Claimed,
-    /// The port is held by a session that may be taken away: [`super::open::Request::occupant`].
+    /// The port is held by a session that may be taken away: [`super::request::Request::occupant`].
     InTheWay,
     /// There is no free port.
     Full,
