@@ -91,8 +91,7 @@ fn keys() -> Vec<String> {
 /// The keys that are refused, by the source of the list: `mss`, `log`.
 fn not_yet() -> Vec<String> {
     let source = read("nat-ctl/src/config/unavailable.rs");
-    let entries =
-        source.lines().filter_map(|line| line.strip_prefix("    key(\"")?.split_once(", \""));
+    let entries = source.split("key(\"").skip(1).filter_map(|entry| entry.split_once(", \""));
     let keys = entries.filter_map(|(_, rest)| rest.split_once('"')).map(|(key, _)| key);
     keys.map(|key| key.trim_matches(['[', ']']).to_owned()).collect()
 }
