@@ -24,11 +24,14 @@ fn assert_documented(session: &Value) {
         "expires_s",
         "packets",
         "bytes",
+        "mapping",
+        "filtering",
     ];
     expected.sort_unstable();
     let mut sorted = fields;
     sorted.sort_unstable();
     assert_eq!(sorted, expected);
+    assert_eq!(session["filtering"], "address-and-port-dependent");
     for endpoint in ["inside", "outside", "remote"] {
         assert!(session[endpoint]["addr"].is_string() && session[endpoint]["port"].is_u64());
     }
