@@ -5,7 +5,7 @@ use nat_common::{flow::Direction, verdict::Verdict};
 
 use super::{
     Model,
-    flow::Flow,
+    flow::{Flow, Protocol},
     mappings::{Key, Uses},
     packet::{Packet, Segment, tcp_flags},
     pool::Chooser,
@@ -23,6 +23,17 @@ pub struct Entering {
     pub(super) others: Vec<Ipv4Addr>,
     /// Name of the rule that would have one session more.
     pub rule: String,
+}
+
+impl Entering {
+    /// The verdicts of one that the filter lets in, and that gets no session.
+    pub const REFUSALS: [Verdict; 5] = [
+        Verdict::ClientRate,
+        Verdict::ClientSessions,
+        Verdict::ClientHalfOpen,
+        Verdict::TableFull,
+        Verdict::Contended,
+    ];
 }
 
 /// What becomes of it.
@@ -132,7 +143,11 @@ impl Model {
         if self.sessions.claimant(seen) == Some(*flow) {
             self.end(flow);
         }
-        let refused = if self.sessions.claimant(seen).is_some() {
+        let client = flow.local.0;
+        let admitted = self.admit_client(client, flow.protocol == Protocol::Tcp);
+        let refused = if let Err(verdict) = admitted {
+            Some(verdict)
+        } else if self.sessions.claimant(seen).is_some() {
             Some(Verdict::Contended)
         } else if self.sessions.full() {
             Some(Verdict::TableFull)
@@ -143,6 +158,9 @@ impl Model {
             None
         };
         if let Some(verdict) = refused {
+            if admitted.is_ok() {
+                self.dismiss_client(client);
+            }
             self.mappings.leave(&session);
             return Admission::Refused(verdict);
         }

@@ -60,7 +60,12 @@ impl Model {
                 Admission::Admitted(flow) => flow,
                 Admission::Depends(entering) => return Ok(Expected::Enters(entering)),
                 Admission::Nobodys => before.ok_or(Verdict::NoMapping)?,
-                Admission::Refused(verdict) => before.ok_or(verdict)?,
+                Admission::Refused(verdict) => {
+                    let before = before.ok_or(verdict)?;
+                    // It had to go first, and is not there for its late packets.
+                    self.sessions.get(&before).ok_or(Verdict::Contended)?;
+                    before
+                }
             },
         };
         let hop = if early(sent.hook) {

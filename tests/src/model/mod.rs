@@ -21,6 +21,7 @@
 //! | `outbound`, `inbound` | a packet's way |
 //! | `opening`, `mapped` | the choice of an external endpoint, judged |
 //! | `admission` | a packet from outside that opens a session |
+//! | `limits` | what one client may have |
 //! | `pool` | which of a pool's addresses is whose |
 //! | `error` | ICMP errors |
 //! | `fragments` | packets in parts |
@@ -36,6 +37,7 @@ pub mod flow;
 mod fragments;
 pub mod host;
 mod inbound;
+pub mod limits;
 mod mapped;
 pub mod mappings;
 mod opening;
@@ -60,6 +62,7 @@ use self::{
     flow::{Endpoint, Flow},
     fragments::Fragments,
     host::Host,
+    limits::Buckets,
     mappings::Mappings,
     pool::Choices,
     rules::Table,
@@ -106,6 +109,7 @@ pub struct Model {
     pub counters: Counters,
     fragments: Fragments,
     choices: Choices,
+    buckets: Buckets,
     /// A session that somebody outside has opened last.
     entered: Option<(Flow, Endpoint)>,
 }
@@ -128,6 +132,7 @@ impl Model {
             counters: Counters::default(),
             fragments: Fragments::default(),
             choices: Choices::default(),
+            buckets: Buckets::default(),
             entered: None,
         }
     }

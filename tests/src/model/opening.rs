@@ -165,6 +165,7 @@ impl Model {
     }
 
     fn refused(&mut self, opening: &Opening, verdict: Verdict) -> Outcome {
+        self.dismiss_client(opening.flow.local.0);
         let sent = sent(opening);
         self.counters.refused(&opening.rule, verdict, Weight::of(sent));
         self.unchanged(sent, verdict)

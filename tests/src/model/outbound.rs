@@ -6,7 +6,7 @@ use super::{
     admission::opens,
     counters::Weight,
     early,
-    flow::Flow,
+    flow::{Flow, Protocol},
     host::{Hop, Host, one_host},
     packet::{self, Content, Packet},
     rewrite,
@@ -101,8 +101,11 @@ impl Model {
                 Ok(flow) => {
                     let mut addresses = snat.addresses.clone();
                     addresses.retain(|address| self.host.outside_has(*address));
+                    let half_open = flow.protocol == Protocol::Tcp;
                     if addresses.is_empty() {
                         Verdict::AddressNotOnEgress
+                    } else if let Err(verdict) = self.admit_client(flow.local.0, half_open) {
+                        verdict
                     } else {
                         let rule = rule.name;
                         let packet = *packet;

@@ -1,7 +1,7 @@
 //! The rule table: ordered, the first match wins.
 use std::net::Ipv4Addr;
 
-use super::{cooldown::Cooldown, flow::Protocol, host::Host, mappings::Uses};
+use super::{cooldown::Cooldown, flow::Protocol, host::Host, limits::Limits, mappings::Uses};
 
 /// A rule table and what else a configuration sets.
 #[derive(Clone, Debug)]
@@ -11,6 +11,7 @@ pub struct Table {
     pub unmatched_drop: bool,
     pub timeouts: Timeouts,
     pub cooldown: Cooldown,
+    pub limits: Limits,
 }
 
 /// One rule.

@@ -8,6 +8,7 @@ use nat_common::{
     addr::{Ipv4, Port},
     cooldown,
     flow::{self, Direction, FlowKey},
+    limit::ClientLimits,
     mapping::{self, Users},
     session::{Session as Entry, TICK_SHIFT},
     settings::Lifetime,
@@ -20,6 +21,7 @@ use nat_tests::model::{
     Model,
     cooldown::Reason,
     flow::{Endpoint, Flow, Protocol},
+    limits::Limits,
     mappings::{Key, Shared, Uses},
     session::{Half, Phase, Session},
     tcp::{Connection, Stream},
@@ -140,6 +142,30 @@ pub fn mappings(model: &Model, maps: &Maps) -> Vec<String> {
     let lacking = expected.difference(&got).map(|one| format!("the maps lack {one}"));
     let more = got.difference(&expected).map(|one| format!("the model knows nothing of {one}"));
     lacking.chain(more).collect()
+}
+
+/// Where clients differ: how many sessions they have, and half-open ones. One that has none may be
+/// known for what it has opened lately.
+pub fn clients(model: &Model, bench: &Bench) -> Vec<String> {
+    let mut got = bench.clients();
+    let clients: BTreeSet<_> = model.sessions.all().map(|session| session.flow.local.0).collect();
+    let mut differences = Vec::new();
+    for client in clients {
+        let expected = model.sessions_of(client);
+        let got = got.remove(&client).map(|got| (got.counts.sessions(), got.counts.half_open()));
+        if got != Some(expected) {
+            differences.push(format!("{client}: the model has {expected:?}, the map {got:?}"));
+        }
+    }
+    let more = got.iter().filter(|(_, client)| client.counts.0 != 0);
+    differences.extend(more.map(|one| format!("the model knows of no session of {one:?}")));
+    differences
+}
+
+/// What the data path knows limits as.
+pub fn limits(limits: &Limits) -> ClientLimits {
+    let Limits { sessions, half_open, new_per_second } = *limits;
+    ClientLimits { sessions, half_open, new_per_second, zero: 0 }
 }
 
 /// Where what has begun to rest lately differs.

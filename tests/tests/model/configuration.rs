@@ -6,6 +6,7 @@ use nat_tests::{
     model::{
         cooldown::Cooldown,
         flow::Protocol,
+        limits::Limits,
         rules::{Action, Behaviour, Filtering, Prefix, Rule, Snat, Table, Timeouts},
     },
 };
@@ -55,6 +56,7 @@ pub fn table(choice: &mut Choice) -> Table {
         unmatched_drop: choice.one_in(3),
         timeouts: timeouts(choice),
         cooldown: cooldown(choice),
+        limits: limits(choice),
     }
 }
 
@@ -177,6 +179,18 @@ fn cooldown(choice: &mut Choice) -> Cooldown {
     let (time_ms, rst_ms, half_open_ms, udp_ms) = (some(), some(), some(), some());
     let enabled = !choice.one_in(5);
     Cooldown { enabled, time_ms, rst_ms, half_open_ms, udp_ms }
+}
+
+/// None, or such as a few packets reach.
+fn limits(choice: &mut Choice) -> Limits {
+    if !choice.one_in(3) {
+        return Limits { sessions: 0, half_open: 0, new_per_second: 0 };
+    }
+    Limits {
+        sessions: choice.of(&[0, 0, 1, 3, 10, 40]),
+        half_open: choice.of(&[0, 0, 1, 2, 8]),
+        new_per_second: choice.of(&[0, 1, 3, 7, 30, 1000, 1_000_000]),
+    }
 }
 
 /// The part of the configuration file behind the interfaces.

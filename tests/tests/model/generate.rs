@@ -113,7 +113,8 @@ impl Generator {
         match self.choice.below(100) {
             0..35 => self.choice.below(1000),
             35..60 => self.choice.below(SECOND / 2),
-            60..75 => SECOND - 1 + self.choice.below(3),
+            60..71 => SECOND - 1 + self.choice.below(3),
+            71..75 => self.until_admitted(model),
             75..82 => self.until(model, |session| session.deadline_ns()),
             82..88 => self.until_free(model),
             88..92 => self.until(model, |session| session.out.refresh_ns),
@@ -128,6 +129,13 @@ impl Generator {
         let Some((flow, _)) = self.some_known() else { return 0 };
         let Some(session) = model.sessions.get(&flow) else { return 0 };
         (at(session) + off).saturating_sub(model.now_ns + 1)
+    }
+
+    /// To the moment at which some client may open a session again, or next to it.
+    fn until_admitted(&mut self, model: &Model) -> u64 {
+        let before = self.choice.of(&[0, 0, 1, 1_000_000]);
+        let Some((flow, _)) = self.some_known() else { return 0 };
+        model.waits_until_ns(flow.local.0).saturating_sub(model.now_ns + before)
     }
 
     /// To the end of some tuple's rest, or next to it.

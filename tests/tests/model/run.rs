@@ -10,7 +10,9 @@ use nat_ctl::datapath::{
     State,
     kernel::maps::{Maps, Sizes},
 };
-use nat_tests::model::{Expected, Model, Opening, Outcome, Sent, flow::Flow, packet, rules::Table};
+use nat_tests::model::{
+    Entering, Expected, Model, Opening, Outcome, Sent, flow::Flow, packet, rules::Table,
+};
 
 use super::{
     choice::Choice,
@@ -168,11 +170,12 @@ impl Run {
         self.compare_counters();
         self.compare_sessions();
         let text = configuration::toml(&table);
+        self.bench.limits = compare::limits(&table.limits);
         self.bench.apply(&text);
         for rule in self.bench.state().rules().unwrap() {
             self.ids.insert(rule.name, rule.id);
         }
-        self.note(format!("rules\n{text}"));
+        self.note(format!("rules\n{text}{:?}", table.limits));
         self.model.apply(table);
     }
 
@@ -192,6 +195,8 @@ impl Run {
                     let sessions = compare::rule(&self.maps, *id).sessions;
                     sessions != self.model.counters.of_rule(&entering.rule).sessions
                 });
+                let let_in = |verdict| !self.counted(sent.hook, verdict);
+                let came_in = came_in || Entering::REFUSALS.into_iter().any(let_in);
                 if let Err(message) = self.model.learn(&entering, came_in) {
                     self.fail(Some(sent), &message);
                 }
@@ -260,6 +265,7 @@ impl Run {
 
     fn compare_sessions(&mut self) {
         let mut differences = compare::sessions(&self.model, &self.maps, &self.ids);
+        differences.extend(compare::clients(&self.model, &self.bench));
         differences.extend(compare::mappings(&self.model, &self.maps));
         let begun = self.model.resting.take_begun();
         differences.extend(compare::resting(&self.model, &self.bench, &begun));
