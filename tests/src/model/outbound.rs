@@ -62,17 +62,16 @@ impl Model {
         packet: &Packet,
         flow: Option<Flow>,
     ) -> Result<Option<Hop>, Verdict> {
-        if early(sent.hook) {
+        let hop = if early(sent.hook) {
             leave_unusual(&self.host, sent.frame, packet)?;
-        }
+            Some(self.host.next_hop(packet.destination, packet.total_length, Role::Outside)?)
+        } else {
+            None
+        };
         if let Some(flow) = flow {
             self.look_up(&flow, Direction::Outbound);
         }
-        if !early(sent.hook) {
-            return Ok(None);
-        }
-        let length = packet.total_length;
-        self.host.next_hop(packet.destination, length, Role::Outside).map(Some)
+        Ok(hop)
     }
 
     fn without_session_out(
