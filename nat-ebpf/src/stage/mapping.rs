@@ -24,7 +24,7 @@ use crate::{
     maps::{INBOUND, MAPPINGS, OWNERS, PERMISSIONS},
     stage::{
         cooldown, hints,
-        port::Tried,
+        port::{self, Tried},
         request::{EXISTS, Request, refused, request},
         session, stats,
     },
@@ -400,11 +400,8 @@ fn claimed(request: &mut Request, inside: (Ipv4, Port)) -> Tried {
     request.result = insert(request);
     match request.result {
         0 => {}
-        EXISTS => {
-            // Its session is older than the rule that maps.
-            request.truth = Hint::taken(now_ns + OVER_NS, now_ns);
-            return Tried::Taken;
-        }
+        // Its session is older than the rule that maps.
+        EXISTS => return port::held(request),
         _ => return Tried::Refused,
     }
     if let Some(truth) = cooldown::tuple_blocker(&request.claim, now_ns) {

@@ -348,19 +348,21 @@ fn tried(request: &mut Request, port: Port) -> Tried {
                 Tried::Claimed
             }
         },
-        EXISTS => match session::holder(&request.claim, &mut request.occupant, request.now_ns) {
-            Holder::Over => Tried::InTheWay,
-            Holder::There(truth) => {
-                request.truth = truth;
-                Tried::Taken
-            }
-            Holder::Gone => {
-                request.truth = Hint::UNKNOWN;
-                Tried::Taken
-            }
-        },
+        EXISTS => held(request),
         _ => Tried::Refused,
     }
+}
+
+/// What a tuple is that a session has: one that is over can be taken away.
+#[inline(always)]
+pub fn held(request: &mut Request) -> Tried {
+    let truth = match session::holder(&request.claim, &mut request.occupant, request.now_ns) {
+        Holder::Over => return Tried::InTheWay,
+        Holder::There(truth) => truth,
+        Holder::Gone => Hint::UNKNOWN,
+    };
+    request.truth = truth;
+    Tried::Taken
 }
 
 /// Whether the request takes what it has claimed although that rests.

@@ -140,6 +140,24 @@ fn a_mapping_lives_as_long_as_its_last_session_and_then_its_port_is_free() {
     }
 }
 
+/// Nobody has swept yet, and the session's rule mapped by destination.
+#[test]
+fn a_port_of_an_ended_session_is_free_for_a_mapping() {
+    for hooks in BOTH {
+        let one_port = format!("{INTERNET}ports = \"4000-4000\"\n");
+        let by_destination = "mapping = \"address-and-port-dependent\"\n";
+        let mut bench = Bench::new(&format!("{one_port}{by_destination}"));
+        udp_out(&bench, hooks, 1, (SERVER, 80));
+        bench.apply(&one_port);
+        let second = frames::udp((CLIENT, 2), (SERVER, 80), b"x");
+        assert_eq!(bench.send(hooks.out, &second).verdict, Verdict::NoPort);
+        bench.advance(302 * SECOND);
+        assert_eq!(udp_out(&bench, hooks, 2, (SERVER, 80)), 4000);
+        assert_eq!((bench.entries(), bench.claims()), (1, 1));
+        assert_eq!(shared(&bench), (1, 1, 0));
+    }
+}
+
 #[test]
 fn without_a_session_the_strictest_filter_lets_nobody_in() {
     for hooks in BOTH {
