@@ -29,6 +29,8 @@ pub enum Step {
     Wait(u64),
     Sweep(Vec<Flow>),
     Flush(Vec<Flow>),
+    /// What has rested long enough is forgotten.
+    Clear,
     Apply(Table),
 }
 
@@ -84,6 +86,7 @@ impl Generator {
             Wait,
             Sweep,
             Flush,
+            Clear,
             Apply,
         }
         if model.table.is_none() {
@@ -97,6 +100,7 @@ impl Generator {
             (2000, What::Wait),
             (60, What::Sweep),
             (5, What::Flush),
+            (30, What::Clear),
             (4, What::Apply),
         ];
         match self.choice.weighted(&weights) {
@@ -104,6 +108,7 @@ impl Generator {
             What::Wait => Step::Wait(self.wait(model)),
             What::Sweep => Step::Sweep(self.some_flows(model)),
             What::Flush => Step::Flush(self.some_flows(model)),
+            What::Clear => Step::Clear,
             What::Apply => Step::Apply(configuration::table(&mut self.choice)),
         }
     }

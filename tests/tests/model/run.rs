@@ -153,6 +153,7 @@ impl Run {
                 let expected = self.model.flush(&flows);
                 self.with_flows("flush", &flows, expected);
             }
+            Step::Clear => self.clear(),
             Step::Apply(table) => self.apply(table),
         }
     }
@@ -164,6 +165,12 @@ impl Run {
         if ended != expected {
             self.fail(None, &format!("{program} should have ended {expected} sessions"));
         }
+    }
+
+    /// The model has no part in this: no packet may see that it has happened.
+    fn clear(&mut self) {
+        let cleared = self.bench.clear();
+        self.note(format!("clear, {cleared} tuples forgotten"));
     }
 
     fn apply(&mut self, table: Table) {
