@@ -97,6 +97,12 @@ impl Model {
         })
     }
 
+    /// Whether there is a limit of new sessions.
+    #[must_use]
+    pub fn has_limited_rate(&self) -> bool {
+        self.table.as_ref().is_some_and(|table| table.limits.new_per_second != 0)
+    }
+
     /// Until when a client has to wait for its next session, as far as the bucket goes.
     #[must_use]
     pub fn waits_until_ns(&self, client: Ipv4Addr) -> u64 {

@@ -1,4 +1,6 @@
 //! What happens next.
+use std::net::Ipv4Addr;
+
 use nat_common::stats::Hook;
 use nat_tests::model::{
     Model,
@@ -45,6 +47,8 @@ pub struct Generator {
     known: Vec<(Flow, Endpoint)>,
     /// A flow whose external tuple has just become free, or nearly: others want it.
     pub(super) wanted: Option<Flow>,
+    /// A client that may open a session again, or nearly, and tries to.
+    pub(super) eager: Option<Ipv4Addr>,
     /// A connection of which more follows: it is opened, lives, and is closed.
     pub(super) followed: Option<(Flow, Endpoint)>,
     /// Packets of which a fragment has been sent, the first one or not.
@@ -60,6 +64,7 @@ impl Generator {
             choice,
             known: Vec::new(),
             wanted: None,
+            eager: None,
             followed: None,
             in_parts: Vec::new(),
             unconfigured: 30,
@@ -140,7 +145,11 @@ impl Generator {
     fn until_admitted(&mut self, model: &Model) -> u64 {
         let before = self.choice.of(&[0, 0, 1, 1_000_000]);
         let Some((flow, _)) = self.some_known() else { return 0 };
-        model.waits_until_ns(flow.local.0).saturating_sub(model.now_ns + before)
+        let client = flow.local.0;
+        if model.has_limited_rate() {
+            self.eager = Some(client);
+        }
+        model.waits_until_ns(client).saturating_sub(model.now_ns + before)
     }
 
     /// To the end of some tuple's rest, or next to it.

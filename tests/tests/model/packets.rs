@@ -32,6 +32,13 @@ impl Generator {
             let plan = self.rival(flow);
             return self.step(false, &plan);
         }
+        if let Some(client) = self.eager {
+            if self.choice.one_in(12) {
+                self.eager = None;
+            }
+            let plan = Plan { source: client, ..self.fresh() };
+            return self.step(false, &plan);
+        }
         if let Some((flow, external)) = self.followed
             && self.choice.one_in(3)
         {
