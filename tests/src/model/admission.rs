@@ -77,6 +77,9 @@ impl Model {
         };
         let mut addresses = snat.addresses.clone();
         addresses.retain(|address| self.host.outside_has(*address));
+        if snat.spill && addresses.contains(&seen.local.0) {
+            return self.enter(&flow, seen, packet, &name, uses);
+        }
         let (chooser, address) = (Chooser::of(&snat, &flow, &addresses), seen.local.0);
         match self.choices.known(&chooser, &addresses) {
             Some(known) if known == address => self.enter(&flow, seen, packet, &name, uses),

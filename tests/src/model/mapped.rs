@@ -16,7 +16,7 @@ const BY_CHANCE: usize = 8;
 
 impl Opening {
     /// Of its mapping on an external address.
-    fn mapping(&self, address: Ipv4Addr) -> Key {
+    pub(super) fn mapping(&self, address: Ipv4Addr) -> Key {
         let (protocol, inside) = (self.flow.protocol, self.flow.local);
         Key { protocol, inside, address, range: self.snat.ports.0 }
     }
@@ -80,21 +80,12 @@ impl Model {
         }
     }
 
-    /// Refusing for want of a port needs a mapping whose tuple is not free, or an address without a
-    /// free endpoint.
-    pub(super) fn no_endpoint(&self, opening: &Opening) -> Result<(), String> {
-        let mut free = Vec::new();
-        for address in self.tried(opening) {
-            let found = match self.mappings.get(&opening.mapping(address)) {
-                Some(mapping) => self.usable(opening, (address, mapping.port)),
-                None => self.free_endpoint(opening, address),
-            };
-            match found {
-                None => return Ok(()),
-                Some(port) => free.push((address, port)),
-            }
+    /// The port of an address that a session can be had by: that of its mapping, if there is one.
+    pub(super) fn free_mapped(&self, opening: &Opening, address: Ipv4Addr) -> Option<u16> {
+        match self.mappings.get(&opening.mapping(address)) {
+            Some(mapping) => self.usable(opening, (address, mapping.port)),
+            None => self.free_endpoint(opening, address),
         }
-        Err(format!("no_port with free ones: {free:?}"))
     }
 
     /// The port of a mapping, if its tuple is free.

@@ -23,6 +23,7 @@
 //! | `admission` | a packet from outside that opens a session |
 //! | `limits` | what one client may have |
 //! | `pool` | which of a pool's addresses is whose |
+//! | `spill` | another one, where that is full |
 //! | `error` | ICMP errors |
 //! | `fragments` | packets in parts |
 //! | `rewrite`, `checksum` | the frame that leaves |
@@ -48,6 +49,7 @@ mod rewrite;
 pub mod rules;
 pub mod session;
 mod sessions;
+mod spill;
 pub mod tcp;
 
 use nat_common::{

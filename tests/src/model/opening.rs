@@ -161,6 +161,9 @@ impl Model {
         if !addresses.contains(&address) {
             return Err(format!("{address} is not in the pool {addresses:?}"));
         }
+        if opening.snat.spill {
+            return self.check_spilled(opening, address);
+        }
         self.choices.learn(Chooser::of(&opening.snat, &opening.flow, addresses), address)
     }
 
@@ -187,27 +190,33 @@ impl Model {
     pub(super) fn tried(&self, opening: &Opening) -> Vec<Ipv4Addr> {
         let chooser = Chooser::of(&opening.snat, &opening.flow, &opening.addresses);
         match self.choices.known(&chooser, &opening.addresses) {
-            Some(known) => vec![known],
-            None => opening.addresses.clone(),
+            Some(known) if !opening.snat.spill => vec![known],
+            _ => opening.addresses.clone(),
         }
     }
 
-    /// Refusing for want of a port needs an address with none that has been free for a while.
+    /// Refusing for want of a port needs an address with none that has been free for a while; where
+    /// clients may go on with another one, all of them.
     fn no_port(&self, opening: &Opening) -> Result<(), String> {
+        let searched = self.searched(opening);
+        let free: Vec<Endpoint> = searched
+            .iter()
+            .filter_map(|address| Some((*address, self.free_port(opening, *address)?)))
+            .collect();
+        let goes_on = opening.snat.spill && !self.mapped_anywhere(opening);
+        let enough = if goes_on { 1 } else { searched.len() };
+        if free.len() < enough { Ok(()) } else { Err(format!("no_port with free ones: {free:?}")) }
+    }
+
+    /// A port of an address that could have been had, and for a while.
+    pub(super) fn free_port(&self, opening: &Opening, address: Ipv4Addr) -> Option<u16> {
         if opening.uses().is_some() {
-            return self.no_endpoint(opening);
+            return self.free_mapped(opening, address);
         }
-        let free = |address| {
-            opening.snat.all().find(|port| {
-                let from = self.free_from(&opening.outside((address, *port)));
-                from.is_some_and(|from| from == 0 || self.now_ns >= from + LATE_NS)
-            })
-        };
-        let tried = self.tried(opening);
-        match tried.iter().map(|address| Some((address, free(*address)?))).collect() {
-            None => Ok(()),
-            Some::<Vec<_>>(free) => Err(format!("no_port with free ones: {free:?}")),
-        }
+        opening.snat.all().find(|port| {
+            let from = self.free_from(&opening.outside((address, *port)));
+            from.is_some_and(|from| from == 0 || self.now_ns >= from + LATE_NS)
+        })
     }
 
     /// Refusing for want of room needs a full table, and a port that no session has: where each has

@@ -56,6 +56,8 @@ pub struct Snat {
     pub addresses: Vec<Ipv4Addr>,
     /// Whether every session gets an address of its own choice, rather than every client.
     pub random: bool,
+    /// Whether a client whose own address is full uses another one.
+    pub spill: bool,
     /// First and last external port.
     pub ports: (u16, u16),
     /// Those of them that are not used: first and last, any number of times.

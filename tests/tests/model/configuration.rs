@@ -67,6 +67,8 @@ fn snat(choice: &mut Choice, protocols: &[Protocol]) -> Action {
         (2, &[EXTERNAL2, EXTERNAL, NOT_HERE]),
         (1, &[NOT_HERE]),
     ]);
+    let random = choice.one_in(3);
+    let spill = !random && addresses.len() > 1 && choice.one_in(2);
     let ports = choice.weighted(&[
         (6, (1024, 65535)),
         (2, (4000, 4031)),
@@ -82,7 +84,8 @@ fn snat(choice: &mut Choice, protocols: &[Protocol]) -> Action {
     Action::Snat(Snat {
         protocols: protocols.to_vec(),
         addresses: addresses.to_vec(),
-        random: choice.one_in(3),
+        random,
+        spill,
         ports,
         excluded,
         behaviour: behaviour(choice),
@@ -247,12 +250,13 @@ fn snat_text(snat: &Snat) -> String {
         Filtering::AddressDependent => "address-dependent",
         Filtering::AddressAndPortDependent => "address-and-port-dependent",
     });
+    let spill = snat.spill;
     let range = |(first, last): (u16, u16)| format!("{first}-{last}");
     let (ports, excluded) = (range(snat.ports), quoted(snat.excluded.iter().copied().map(range)));
     format!(
         "action = \"snat\"\nmapping = {mapping}\nfiltering = {filtering}\nprotocols = {protocols}\n\
          ports = \"{ports}\"\n\
-         exclude_ports = {excluded}\n\
+         exclude_ports = {excluded}\nspill = {spill}\n\
          source = {{ addresses = {addresses}, pooling = \"{pooling}\" }}\n"
     )
 }
