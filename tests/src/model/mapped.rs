@@ -35,10 +35,12 @@ impl Model {
             Some(mapping) if mapping.port != port => {
                 return Err(format!("mapped to port {}, now to {port}", mapping.port));
             }
-            Some(_) => {}
-            None => self.check_endpoint(opening, external)?,
+            Some(_) => self.check_shared_tuple(opening, external),
+            None => {
+                self.check_endpoint(opening, external)?;
+                self.check_tuple(opening, external)
+            }
         }
-        self.check_shared_tuple(opening, external)
     }
 
     fn check_endpoint(&mut self, opening: &Opening, external: Endpoint) -> Result<(), String> {
@@ -63,7 +65,7 @@ impl Model {
         Ok(())
     }
 
-    /// A tuple of a mapping has to be free, however that came about: whoever holds it stays.
+    /// Another tuple of a mapping has to be free, however that came about: whoever holds it stays.
     fn check_shared_tuple(&self, opening: &Opening, external: Endpoint) -> Result<(), String> {
         let (address, port) = external;
         let outside = opening.outside(external);
@@ -115,7 +117,11 @@ impl Model {
             }
             let endpoint = self.resting.get(&toward_everybody(&opening.outside(external)));
             match endpoint {
-                Some(rest) => self.now_ns >= rest.over_ns(&cooldown) + LATE_NS,
+                // Since that mapping, a session without one may have used the tuple.
+                Some(rest) => {
+                    self.now_ns >= rest.over_ns(&cooldown) + LATE_NS
+                        && self.usable(opening, external).is_some()
+                }
                 None => !self.resting.any(protocol, external),
             }
         })

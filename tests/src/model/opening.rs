@@ -131,8 +131,12 @@ impl Model {
         Ok(Outcome { verdict, frame })
     }
 
-    /// Whether a tuple may be had by a session that shares nothing. Whoever holds it goes.
-    fn check_tuple(&mut self, opening: &Opening, external: Endpoint) -> Result<(), String> {
+    /// Whether a tuple may be had by a session that shares nothing yet. Whoever holds it goes.
+    pub(super) fn check_tuple(
+        &mut self,
+        opening: &Opening,
+        external: Endpoint,
+    ) -> Result<(), String> {
         let (address, port) = external;
         if !opening.snat.allows(port) {
             return Err(format!("external port {port} is not allowed by {:?}", opening.snat));
