@@ -33,7 +33,7 @@ impl Model {
         let (address, port) = external;
         match self.mappings.get(&opening.mapping(address)) {
             Some(mapping) if mapping.port != port => {
-                return Err(format!("mapped to port {}, now to {port}", mapping.port));
+                Err(format!("mapped to port {}, now to {port}", mapping.port))
             }
             Some(_) => self.check_shared_tuple(opening, external),
             None => {
