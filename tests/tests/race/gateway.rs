@@ -14,6 +14,7 @@ use nat_tests::lab::{
 use super::{
     bench::{Bench, INTERNET, neighbour_at},
     common::test_run::return_code,
+    cpus::{self, Lockstep},
     frames::{self, GATEWAY, View},
 };
 
@@ -77,6 +78,29 @@ impl Gateway {
         const TRIES: usize = 50;
         let view = (0..TRIES).find_map(|_| self.send_out(hook, frame));
         view.unwrap_or_else(|| panic!("refused {TRIES} times: {:?}", frames::read(frame)))
+    }
+
+    /// Sends the frames of both CPUs in step, which pairwise have to leave from one external port.
+    /// Returns how many have not left, of which none may be without a name.
+    pub fn send_pairs(&self, hook: Hook, frames: impl Fn(usize) -> Vec<Vec<u8>> + Sync) -> u64 {
+        let lockstep = Lockstep::default();
+        let seen = cpus::both(self.namespaces(), |which| {
+            let send = |(number, frame): (usize, &Vec<u8>)| {
+                lockstep.step(number);
+                self.send_out(hook, frame).map(|view| view.source.1)
+            };
+            frames(which).iter().enumerate().map(send).collect::<Vec<_>>()
+        });
+        let mut lost = 0;
+        for (one, other) in seen[0].iter().zip(&seen[1]) {
+            match (one, other) {
+                (Some(one), Some(other)) => assert_eq!(one, other, "two mappings"),
+                (None, None) => panic!("neither packet passed"),
+                _ => lost += 1,
+            }
+        }
+        assert_eq!(self.packets(Verdict::Contended), lost, "packets lost without a name");
+        lost
     }
 
     /// Packets that had this verdict, at all hooks.

@@ -100,25 +100,9 @@ fn rfc4787_req11_an_inside_endpoint_on_two_cpus_has_one_mapping() {
         for hooks in BOTH {
             for filtering in ["address-and-port-dependent", "address-dependent"] {
                 let mut gateway = gateway(filtering);
-                let lockstep = Lockstep::default();
-                let seen = cpus::both(gateway.namespaces(), |which| {
-                    let to = [3478, 3479][which];
-                    let frames: Vec<_> = (1..=ENDPOINTS).map(|from| out(from, to)).collect();
-                    let send = |(number, frame): (usize, &Vec<u8>)| {
-                        lockstep.step(number);
-                        gateway.send_out(hooks.out, frame).map(|view| view.source.1)
-                    };
-                    frames.iter().enumerate().map(send).collect::<Vec<_>>()
+                let lost = gateway.send_pairs(hooks.out, |which| {
+                    (1..=ENDPOINTS).map(|from| out(from, [3478, 3479][which])).collect()
                 });
-                let mut lost = 0;
-                for (one, other) in seen[0].iter().zip(&seen[1]) {
-                    match (one, other) {
-                        (Some(one), Some(other)) => assert_eq!(one, other, "two mappings"),
-                        (None, None) => panic!("neither packet passed"),
-                        _ => lost += 1,
-                    }
-                }
-                assert_eq!(gateway.packets(Verdict::Contended), lost, "lost without a name");
                 assert_eq!(check(&gateway.bench), usize::from(ENDPOINTS));
                 println!("{run} {hooks:?} {filtering}: {lost} of {} contended", 2 * ENDPOINTS);
                 assert!(lost <= u64::from(ENDPOINTS) / 100, "{lost} first packets were lost");
