@@ -65,12 +65,18 @@ fn delivered(bench: &Bench, frame: &[u8], source: (Ipv4Addr, u16), to: (Ipv4Addr
     back
 }
 
-/// A packet that leaves its sender translated, and finds nobody.
+/// A packet that leaves its sender translated, and is refused at its receiver's external address.
 #[track_caller]
-fn nobody(bench: &Bench, frame: &[u8]) {
+fn refused(bench: &Bench, frame: &[u8], verdict: Verdict) {
     let (first, back) = bench.turn(frame);
     let back = back.unwrap_or_else(|| panic!("not turned back: {:?}", first.verdict));
-    assert_eq!(back.verdict, Verdict::NoMapping);
+    assert_eq!(back.verdict, verdict);
+}
+
+/// It finds nobody.
+#[track_caller]
+fn nobody(bench: &Bench, frame: &[u8]) {
+    refused(bench, frame, Verdict::NoMapping);
 }
 
 /// A packet that reaches the stack as it was sent.
@@ -109,6 +115,57 @@ fn rfc5382_req8_tcp_between_two_clients_by_simultaneous_open() {
     delivered(&bench, &frames::tcp(B, A_OUTSIDE, ACK, b"data"), B_OUTSIDE, A);
     let states: Vec<_> = bench.sessions().iter().map(|one| one.state).collect();
     assert_eq!(states, ["established", "established"]);
+}
+
+/// The filter of the receiver's rule decides, by the sender's external endpoint.
+#[test]
+fn rfc4787_req9_the_filtering_of_the_receivers_rule_decides_who_is_turned_back() {
+    for (filtering, at_once, after_its_address, after_its_endpoint) in [
+        ("endpoint-independent", true, true, true),
+        ("address-dependent", false, true, true),
+        ("address-and-port-dependent", false, false, true),
+    ] {
+        let of_a = format!("ports = \"4000-4000\"\nfiltering = \"{filtering}\"");
+        let rules = TWO.replace("ports = \"4000-4000\"", &of_a).replace("5000-5000", "5000-5001");
+        let (bench, _lab) = in_a_lab(&rules);
+        let outside = |from| {
+            let seen = bench.send(Hook::TcEgress, &frames::udp(from, (SERVER, 53), b"x"));
+            assert_eq!(seen.verdict, Verdict::TranslatedOut);
+            frames::read(&seen.frame).source
+        };
+        assert_eq!(outside(A), A_OUTSIDE);
+        let b_outside = outside(B);
+        let arrives = |yes: bool| {
+            let frame = frames::udp(B, A_OUTSIDE, b"to a");
+            if yes {
+                delivered(&bench, &frame, b_outside, A);
+            } else {
+                refused(&bench, &frame, Verdict::Filtered);
+            }
+        };
+        arrives(at_once);
+        // The neighbouring port is nobody's, but the same host's.
+        nobody(&bench, &frames::udp(A, (EXTERNAL2, b_outside.1 ^ 1), b"x"));
+        arrives(after_its_address);
+        // By its mapping with that of B, under B's strict filter.
+        delivered(&bench, &frames::udp(A, b_outside, b"to b"), A_OUTSIDE, B);
+        arrives(after_its_endpoint);
+    }
+}
+
+/// A client that waits behind its mapping is reached by the others inside as by anybody.
+#[test]
+fn rfc5382_req8_a_mapping_turns_connections_back_to_who_waits_there() {
+    let mapped = "mapping = \"endpoint-independent\"\nfiltering = \"endpoint-independent\"";
+    let rules = TWO.replace("ports = \"4000-4000\"", &format!("ports = \"4000-4000\"\n{mapped}"));
+    let (bench, _lab) = in_a_lab(&rules);
+    nobody(&bench, &frames::tcp(B, A_OUTSIDE, SYN, b""));
+    let seen = bench.send(Hook::TcEgress, &frames::tcp(A, (SERVER, 80), SYN, b""));
+    assert_eq!(frames::read(&seen.frame).source, A_OUTSIDE);
+    delivered(&bench, &frames::tcp(B, A_OUTSIDE, SYN, b""), B_OUTSIDE, A);
+    delivered(&bench, &frames::tcp(A, B_OUTSIDE, SYN | ACK, b""), A_OUTSIDE, B);
+    delivered(&bench, &frames::tcp(B, A_OUTSIDE, ACK, b"data"), B_OUTSIDE, A);
+    assert_eq!(sessions(&bench), 3, "to the server, and both ends of theirs");
 }
 
 /// Every part of a packet goes the same way.

@@ -1,5 +1,5 @@
 //! What the gateway itself sends from the addresses that translation uses, too.
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use nat_common::{cooldown::Cooldown, stats::Hook, verdict::Verdict};
 
@@ -209,4 +209,53 @@ fn an_answer_from_a_clients_endpoint_is_refused() {
     assert_eq!(seen.verdict, Verdict::TranslatedOut);
     let own = frames::tcp((GATEWAY, 2000), (SERVER, 80), ACK, b"");
     passes(&bench, &own, Verdict::OwnPortTaken);
+}
+
+/// One endpoint of the gateway is one outside, whoever it talks to.
+#[test]
+fn rfc4787_req1_the_gateways_own_endpoint_has_one_mapping() {
+    let bench = Bench::new(OWN);
+    let own = (GATEWAY, 2500);
+    for last in 1..=20 {
+        let remote = (Ipv4Addr::new(198, 51, 100, last), 1000 + u16::from(last));
+        keeps(&bench, &frames::udp(own, remote, b"x"));
+    }
+    // An identifier that the rule does not use is another one outside, and the same for all.
+    let echo = |to| {
+        let seen = bench.send_own(&frames::echo(true, GATEWAY, to, 7));
+        assert_eq!(seen.verdict, Verdict::TranslatedOut);
+        frames::read(&seen.frame).source.1
+    };
+    let outside = echo(SERVER);
+    assert_eq!(echo([198, 51, 100, 1].into()), outside);
+    // Who was sent to may answer.
+    let to_gateway = |from| {
+        let sent = frames::udp(from, own, b"y");
+        let seen = bench.send(Hook::TcIngress, &sent);
+        (seen.verdict == Verdict::TranslatedIn, seen.frame == sent)
+    };
+    assert_eq!(to_gateway(([198, 51, 100, 1].into(), 1001)), (true, true));
+    assert_eq!(to_gateway(([198, 51, 100, 77].into(), 53)), (false, true), "the stack knows");
+    let answer = frames::echo(false, SERVER, GATEWAY, outside);
+    let seen = bench.send(Hook::TcIngress, &answer);
+    assert_eq!(
+        (seen.verdict, seen.frame),
+        (Verdict::TranslatedIn, frames::echo(false, SERVER, GATEWAY, 7))
+    );
+}
+
+/// A client that shares its ports with the gateway's rule never gets an endpoint that the gateway has.
+#[test]
+fn a_mapping_of_the_gateways_keeps_its_port_from_clients() {
+    let bench = Bench::new(&format!(
+        "{}{INTERNET}ports = \"2000-2001\"\n",
+        OWN.replace("2000-3000", "2000-2001")
+    ));
+    keeps(&bench, &frames::udp((GATEWAY, 2000), (SERVER, 53), b"x"));
+    let elsewhere: (Ipv4Addr, u16) = ([198, 51, 100, 1].into(), 53);
+    for (client, verdict) in [(1, Verdict::TranslatedOut), (2, Verdict::NoPort)] {
+        let seen = bench.send(Hook::TcEgress, &frames::udp((CLIENT, client), elsewhere, b"x"));
+        assert_eq!(seen.verdict, verdict);
+        assert!(verdict == Verdict::NoPort || frames::read(&seen.frame).source.1 == 2001);
+    }
 }
