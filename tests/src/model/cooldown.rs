@@ -39,6 +39,8 @@ pub struct Cooldown {
     pub rst_ms: u64,
     pub half_open_ms: u64,
     pub udp_ms: u64,
+    /// Whether ports give way before their time where nothing else is free.
+    pub pressure_reuse: bool,
 }
 
 impl Cooldown {
@@ -59,17 +61,30 @@ impl Cooldown {
 pub struct End {
     pub closed_ns: u64,
     pub reason: Reason,
+    /// Of a connection that both sides have closed, what follows the client's last byte.
+    pub next: Option<u32>,
 }
 
 impl End {
     pub(super) fn of(session: &Session, closed_ns: u64) -> Self {
-        Self { closed_ns, reason: Reason::of(session.connection.as_ref()) }
+        let connection = session.connection.as_ref();
+        let next = connection.and_then(Connection::client_ended);
+        Self { closed_ns, reason: Reason::of(connection), next }
     }
 
     /// From when on the tuple may be used again.
     #[must_use]
     pub fn over_ns(&self, settings: &Cooldown) -> u64 {
         self.closed_ns + settings.wait_ns(self.reason)
+    }
+
+    /// The same, if it is kept as closed at another time. What does not have to rest is free at once.
+    #[must_use]
+    pub fn kept_over_ns(&self, kept_ns: u64, settings: &Cooldown) -> u64 {
+        match settings.wait_ns(self.reason) {
+            0 => self.closed_ns,
+            wait_ns => kept_ns + wait_ns,
+        }
     }
 }
 
@@ -91,6 +106,12 @@ impl Rest {
     #[must_use]
     pub fn over_ns(&self, settings: &Cooldown) -> u64 {
         self.end.over_ns(settings)
+    }
+
+    /// The same, as it is kept.
+    #[must_use]
+    pub fn kept_over_ns(&self, settings: &Cooldown) -> u64 {
+        self.end.kept_over_ns(self.kept_ns, settings)
     }
 
     /// Whether it cannot be had yet for sure.

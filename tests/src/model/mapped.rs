@@ -38,7 +38,7 @@ impl Model {
             Some(_) => self.check_shared_tuple(opening, external),
             None => {
                 self.check_endpoint(opening, external)?;
-                self.check_tuple(opening, external)
+                self.check_tuple(opening, external).map(|_| ())
             }
         }
     }

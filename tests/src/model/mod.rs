@@ -24,6 +24,7 @@
 //! | `limits` | what one client may have |
 //! | `pool` | which of a pool's addresses is whose |
 //! | `spill` | another one, where that is full |
+//! | `pressure` | ports that rest and give way |
 //! | `error` | ICMP errors |
 //! | `fragments` | packets in parts |
 //! | `rewrite`, `checksum` | the frame that leaves |
@@ -45,6 +46,7 @@ mod opening;
 mod outbound;
 pub mod packet;
 mod pool;
+mod pressure;
 mod rewrite;
 pub mod rules;
 pub mod session;

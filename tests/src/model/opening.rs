@@ -98,17 +98,21 @@ impl Model {
         if opening.flow.remote == external {
             return Err("a session with itself".to_owned());
         }
+        let mut pressed = false;
         if opening.uses().is_some() {
             self.check_mapped(opening, external)?;
         } else {
-            self.check_tuple(opening, external)?;
+            pressed = self.check_tuple(opening, external)?;
         }
         if self.sessions.full() {
             return Err("a session more than there is room for".to_owned());
         }
         // The flow's last session, whose connection was over.
         self.end(&opening.flow);
-        self.resting.used(&opening.outside(external));
+        // What has given way goes on resting if its new session leaves nothing.
+        if !pressed {
+            self.resting.used(&opening.outside(external));
+        }
         let timeouts = self.table.as_ref().ok_or("no rule table")?.timeouts;
         let sent = sent(opening);
         let weight = Weight::of(sent);
@@ -131,12 +135,14 @@ impl Model {
         Ok(Outcome { verdict, frame })
     }
 
-    /// Whether a tuple may be had by a session that shares nothing yet. Whoever holds it goes.
+    /// Whether a tuple may be had by a session that shares nothing, and whether it gives way. Whoever
+    /// holds it goes.
     pub(super) fn check_tuple(
         &mut self,
         opening: &Opening,
         external: Endpoint,
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
+        let mut pressed = false;
         let (address, port) = external;
         if !opening.snat.allows(port) {
             return Err(format!("external port {port} is not allowed by {:?}", opening.snat));
@@ -144,20 +150,24 @@ impl Model {
         let outside = opening.outside(external);
         let holder = self.sessions.claimant(&outside);
         let sure = holder.is_some() || self.resting.get(&outside).is_some_and(|rest| !rest.maybe);
-        match self.free_from(&outside) {
+        match self.kept_from(&outside) {
             None => {
                 return Err(format!("{address}:{port} is taken toward this remote: {holder:?}"));
             }
-            Some(from) if self.now_ns < from && sure => {
+            Some(from) if self.now_ns < from => {
+                pressed = true;
                 let early = from - self.now_ns;
-                return Err(format!("{address}:{port} is used {early} ns too early"));
+                let checked = if sure { self.check_pressed(opening, external) } else { Ok(()) };
+                checked.map_err(|why| {
+                    format!("{address}:{port} is used {early} ns too early: {why}")
+                })?;
             }
             Some(_) => {}
         }
         if let Some(holder) = holder {
             self.end(&holder);
         }
-        Ok(())
+        Ok(pressed)
     }
 
     fn check_address(&mut self, opening: &Opening, address: Ipv4Addr) -> Result<(), String> {
@@ -190,6 +200,19 @@ impl Model {
         }
     }
 
+    /// The same as it is kept.
+    pub(super) fn kept_from(&self, outside: &Flow) -> Option<u64> {
+        let cooldown = &self.table.as_ref()?.cooldown;
+        let holder = self.sessions.claimant(outside).and_then(|flow| self.sessions.get(&flow));
+        let Some(session) = holder else {
+            let rest = self.resting.get(outside);
+            return Some(rest.map_or(0, |rest| rest.kept_over_ns(cooldown)));
+        };
+        let end = session.over(self.now_ns)?;
+        let kept_ns = session.kept_ns().unwrap_or(end.closed_ns);
+        Some(end.kept_over_ns(kept_ns, cooldown))
+    }
+
     /// The addresses that may have been tried.
     pub(super) fn tried(&self, opening: &Opening) -> Vec<Ipv4Addr> {
         let chooser = Chooser::of(&opening.snat, &opening.flow, &opening.addresses);
@@ -209,7 +232,10 @@ impl Model {
             .collect();
         let goes_on = opening.snat.spill && !self.mapped_anywhere(opening);
         let enough = if goes_on { 1 } else { searched.len() };
-        if free.len() < enough { Ok(()) } else { Err(format!("no_port with free ones: {free:?}")) }
+        if free.len() >= enough {
+            return Err(format!("no_port with free ones: {free:?}"));
+        }
+        self.nothing_gives_way(opening, &searched)
     }
 
     /// A port of an address that could have been had, and for a while.

@@ -75,6 +75,14 @@ impl Connection {
         self.reset || self.answered && self.closed == (true, true)
     }
 
+    /// What follows the client's last byte, as far as anybody has seen it, if both have closed.
+    #[must_use]
+    pub fn client_ended(&self) -> Option<u32> {
+        let both = self.answered && !self.reset && self.closed == (true, true);
+        let sent = self.client.next.filter(|_| both)?;
+        Some(self.server.heard.filter(|heard| at_or_after(*heard, sent)).unwrap_or(sent))
+    }
+
     /// What decides how long it lives.
     #[must_use]
     pub fn phase(&self) -> Phase {

@@ -181,7 +181,8 @@ fn cooldown(choice: &mut Choice) -> Cooldown {
     let mut some = || choice.of(&[0, 1000, 1000, 5000, 60_000, 240_000]);
     let (time_ms, rst_ms, half_open_ms, udp_ms) = (some(), some(), some(), some());
     let enabled = !choice.one_in(5);
-    Cooldown { enabled, time_ms, rst_ms, half_open_ms, udp_ms }
+    let pressure_reuse = choice.one_in(2);
+    Cooldown { enabled, time_ms, rst_ms, half_open_ms, udp_ms, pressure_reuse }
 }
 
 /// None, or such as a few packets reach.
@@ -206,11 +207,12 @@ pub fn toml(table: &Table) -> String {
          tcp_closing = \"{tcp_closing}s\"\nudp = \"{udp}s\"\nudp_dns = \"{udp_dns}s\"\n\
          icmp = \"{icmp}s\"\n"
     );
-    let Cooldown { enabled, time_ms, rst_ms, half_open_ms, udp_ms } = table.cooldown;
+    let Cooldown { enabled, time_ms, rst_ms, half_open_ms, udp_ms, pressure_reuse } =
+        table.cooldown;
     write!(
         text,
         "[cooldown]\nenabled = {enabled}\ntime_ms = {time_ms}\nrst_ms = {rst_ms}\n\
-         half_open_ms = {half_open_ms}\nudp_ms = {udp_ms}\n"
+         half_open_ms = {half_open_ms}\nudp_ms = {udp_ms}\npressure_reuse = {pressure_reuse}\n"
     )
     .unwrap();
     for rule in &table.rules {
