@@ -360,6 +360,16 @@ pub fn freed(claim: &FlowKey, left_ns: u64, now_ns: u64) {
     at.ended(claim.local_port, Hint::rests(left_ns, now_ns), (now_ns + left_ns) / TICK_NS);
 }
 
+/// A session has claimed a port that was not known to be free; it lives until then, or ends earlier.
+///
+/// Not inlined: as [`ended`].
+#[inline(never)]
+pub fn claimed(tuple: &FlowKey, deadline_ns: u64, now_ns: u64) {
+    let Ok(generation) = classify::generation() else { return };
+    let Some(at) = find(hint::destination(tuple), generation) else { return };
+    at.ended(tuple.local_port, Hint::taken(deadline_ns, now_ns), deadline_ns / TICK_NS);
+}
+
 /// A claim was given back at once.
 #[inline(always)]
 pub fn forget(tuple: &FlowKey) {

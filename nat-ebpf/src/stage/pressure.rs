@@ -17,7 +17,7 @@ use nat_common::{
 use crate::entry::Entry;
 
 use super::{
-    cooldown,
+    cooldown, hints,
     port::{self, Tried},
     request::{Request, request},
     session,
@@ -118,6 +118,9 @@ pub extern "C" fn take_port() -> u32 {
     let Ok(request) = super::request::request() else { return 0 };
     request.pressed.takes = false;
     if tried == Tried::Claimed {
+        // What is known of the port is when the session before would have rested long enough: the new one
+        // may end earlier, without a packet that says so.
+        hints::claimed(&request.claim, request.entry.deadline_ns, request.now_ns);
         cooldown::count_reused();
         return 1;
     }

@@ -137,6 +137,26 @@ fn the_port_that_has_rested_longest_goes_first_and_works() {
     }
 }
 
+/// The port is free again when the session that took it is over, whether or not somebody has removed that,
+/// and not only when the connection before would have rested long enough.
+#[test]
+fn a_port_that_gave_way_is_found_free_after_its_last_session() {
+    let [rst, half_open, _, udp] = [1_000_000_000; 4];
+    let cooldown = Cooldown { wait_ns: [rst, half_open, REST.wait_ns[2], udp], ..REST };
+    for hooks in BOTH {
+        let mut world = World::new(hooks, 1, cooldown);
+        world.whole(1);
+        world.wait(2);
+        assert_eq!(world.opens(NEXT.wrapping_add(1)), Some(4000));
+        assert_eq!(world.reused(), 1);
+        world.wait(240);
+        assert_eq!(world.client(2, SYN, 500).0, Verdict::NoPort);
+        world.wait(3);
+        assert_eq!(world.client(2, SYN, 500), (Verdict::TranslatedOut, 4000));
+        assert_eq!(world.reused(), 1);
+    }
+}
+
 /// A session that opened early ends as any other, and its tuple rests from then on.
 #[test]
 fn a_port_that_gave_way_rests_again() {
