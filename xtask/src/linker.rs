@@ -1,7 +1,11 @@
 //! bpf-linker: turns the bitcode of the eBPF compiler into the object.
 
+use std::env;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
+
+use anyhow::Result;
 
 use crate::cmd;
 
@@ -49,6 +53,12 @@ pub fn install() -> Command {
         .args(["--locked", "--force", "--no-default-features", "--features"])
         .arg(format!("llvm-{LLVM}"));
     cargo
+}
+
+/// A search path on which it is: `cargo install` puts it into a folder that need not be on the user's.
+pub fn search_path() -> Result<OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    Ok(env::join_paths(env::split_paths(&path).chain(cmd::cargo_bin()))?)
 }
 
 /// True once [`build_packages`] are there.

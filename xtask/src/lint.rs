@@ -15,7 +15,15 @@ pub fn format() -> Result<()> {
 pub fn clippy() -> Result<()> {
     cmd::run(
         cmd::cargo()
-            .args(["clippy", "--workspace", "--exclude", "nat-ebpf", "--all-targets"])
+            .args([
+                "clippy",
+                "--workspace",
+                "--exclude",
+                "nat-ebpf",
+                "--exclude",
+                "nat-bench-ebpf",
+                "--all-targets",
+            ])
             .args(["--", "-D", "warnings"]),
     )
 }
@@ -37,7 +45,16 @@ pub fn clippy_ebpf() -> Result<bool> {
             .program("cargo-clippy")
             .current_dir(cmd::root())
             .env("RUSTFLAGS", flags)
-            .args(["clippy", "-p", "nat-ebpf", "--release", "-Z", "build-std=core"])
+            .args([
+                "clippy",
+                "-p",
+                "nat-ebpf",
+                "-p",
+                "nat-bench-ebpf",
+                "--release",
+                "-Z",
+                "build-std=core",
+            ])
             .args(["--target", "bpfel-unknown-none", "--target-dir", "target/ebpf-clippy"])
             .args(["--", "-D", "warnings"]),
     )?;

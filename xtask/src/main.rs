@@ -54,7 +54,7 @@ enum Task {
     /// Check formatting and run clippy
     Lint,
     /// Run the benchmarks
-    Bench,
+    Bench(bench::Options),
     /// Run a test at full length
     Torture {
         #[command(subcommand)]
@@ -82,7 +82,7 @@ fn run(Cli { no_install, task }: Cli) -> Result<()> {
             test::test(&test::Options { no_install, unprivileged, filter })
         }
         Task::Lint => lint::lint(no_install),
-        Task::Bench => bench::bench(),
+        Task::Bench(options) => bench::bench(&options),
         Task::Torture { which } => torture::torture(&which),
     }
 }

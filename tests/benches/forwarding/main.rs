@@ -1,0 +1,54 @@
+//! What it costs to forward a packet: nat-ctl beside what else there is, in one run. See
+//! docs/performance.md.
+#![expect(clippy::expect_used, reason = "a benchmark that cannot do what it says has failed")]
+
+mod conntrack;
+mod cpu;
+#[path = "../../bench-ebpf/src/layout.rs"]
+#[expect(dead_code, reason = "the programs use the rest")]
+mod layout;
+mod measure;
+mod programs;
+mod report;
+mod rig;
+mod scenario;
+mod system;
+
+use std::{fs, path::PathBuf};
+
+use clap::Parser;
+
+#[derive(Parser)]
+struct Options {
+    /// Times that each system has its turn
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Only scenarios with this in their name
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Where to write all figures
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// What cargo says to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let options = Options::parse();
+    let _room = conntrack::Room::make();
+    let cpus = aya::util::nr_cpus().expect("count the CPUs");
+    let mut figures = Vec::new();
+    for scenario in scenario::all(cpus) {
+        if !scenario.name.contains(&options.only) {
+            continue;
+        }
+        let all = measure::measure(&scenario, options.rounds);
+        report::print(&scenario, &all);
+        figures.push(report::json(&scenario, &all));
+    }
+    if let Some(path) = options.json {
+        let text = serde_json::to_string_pretty(&figures).expect("figures are JSON");
+        fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}
