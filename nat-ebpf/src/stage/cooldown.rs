@@ -72,14 +72,16 @@ pub fn rest(
 }
 
 /// Lets the port of a connection rest that is over but for late packets, if ports rest as such: its
-/// own tuple is still the session's. Whoever removes the session puts the time right.
+/// own tuple is still the session's. For each of these packets, the last of which counts, but at most
+/// once a tick: they are known to [`closed_ns`] as that.
 #[inline(always)]
 pub fn closing(tuple: &FlowKey, reason: Reason, now_ns: u64) {
     let (Some(settings), Some(notes)) = (settings(), notes()) else { return };
     if settings.scope == Scope::Port as u8 && settings.wait_ns(reason) != 0 {
+        let closed_ns = session::end_of_tick(session::tick(now_ns), now_ns);
         notes.rested.tuple = *tuple;
-        notes.rested.closed_ns = now_ns;
-        notes.resting = Resting::new(now_ns, reason);
+        notes.rested.closed_ns = closed_ns;
+        notes.resting = Resting::new(closed_ns, reason);
         rest_as_port(notes, settings, now_ns);
     }
 }
@@ -300,10 +302,15 @@ fn forget(rested: &Rested) -> bool {
 /// long enough.
 #[inline(always)]
 pub fn blocker(tuple: &FlowKey, now_ns: u64) -> Option<Hint> {
+    tuple_blocker(tuple, now_ns).or_else(|| port_blocker(tuple, now_ns))
+}
+
+/// The same of its port alone, which rests toward everybody if ports rest as such.
+#[inline(always)]
+pub fn port_blocker(tuple: &FlowKey, now_ns: u64) -> Option<Hint> {
     let settings = settings()?;
-    let own = rests(tuple, settings, now_ns);
-    if own.is_some() || settings.scope != Scope::Port as u8 {
-        return own;
+    if settings.scope != Scope::Port as u8 {
+        return None;
     }
     rests(&tuple.toward_everybody(), settings, now_ns)
 }

@@ -348,8 +348,23 @@ fn tried(request: &mut Request, port: Port) -> Tried {
                 Tried::Claimed
             }
         },
-        EXISTS => held(request),
+        EXISTS => match held(request) {
+            Tried::InTheWay => in_the_way(request),
+            tried => tried,
+        },
         _ => Tried::Refused,
+    }
+}
+
+/// Nobody is removed for a port that rests toward everybody: it could not be had all the same.
+#[inline(always)]
+fn in_the_way(request: &mut Request) -> Tried {
+    match cooldown::port_blocker(&request.claim, request.now_ns) {
+        Some(truth) => {
+            request.truth = truth;
+            Tried::Rests
+        }
+        None => Tried::InTheWay,
     }
 }
 

@@ -263,6 +263,10 @@ fn tcp_event(own: Entry, outbound: bool, other_key: &FlowKey) -> u32 {
         };
         let after = before.with(connection, if answers { segment.scale } else { scale });
         if after == before {
+            // The last packet of a connection that is over is when its port begins to rest.
+            if matches!(before.lifetime(), Lifetime::TcpClosing) {
+                return CLOSES;
+            }
             break;
         }
         if out.move_state(before, after) {
@@ -317,7 +321,7 @@ fn ended_half_open(outbound: Entry) -> bool {
 /// What [`tcp_segment`] returns.
 const IGNORED: u32 = 0;
 const COUNTS: u32 = 1;
-/// A connection that was closing is closing for another reason.
+/// A connection that was closing is closing still, or for another reason.
 const CLOSES: u32 = 2;
 /// The session lives for another time.
 const MOVES: u32 = 3;

@@ -101,6 +101,12 @@ impl World {
         external
     }
 
+    /// What becomes of a SYN to another port of the server.
+    fn opens_to(&self, server_port: u16) -> Verdict {
+        let syn = frames::tcp((CLIENT, 6000), (SERVER, server_port), SYN, b"");
+        self.bench.send(self.hooks.out, &syn).verdict
+    }
+
     fn refused(&self, port: u16) -> bool {
         let (verdict, _) = self.out(port, SYN);
         assert!([Verdict::NoPort, Verdict::TranslatedOut].contains(&verdict), "{verdict:?}");
@@ -223,25 +229,58 @@ fn a_port_rests_toward_everybody_from_the_close_on_and_for_the_longest_of_its_se
         let cooldown = Cooldown { scope: 1, ..waits(120, 120, 5, 0) };
         let rules = format!("{INTERNET}ports = \"4000-4000\"\n");
         let mut world = World::new(hooks, rules, cooldown);
-        let to = |world: &World, server_port| {
-            let syn = frames::tcp((CLIENT, 6000), (SERVER, server_port), SYN, b"");
-            world.bench.send(hooks.out, &syn).verdict
-        };
         // Before the first connection closes another server is reached by the same port, and does not
         // answer.
         let external = world.opened(5000);
-        assert_eq!(to(&world, 82), Verdict::TranslatedOut);
+        assert_eq!(world.opens_to(82), Verdict::TranslatedOut);
         world.out(5000, FIN | ACK);
         world.back(external, FIN | ACK);
         world.wait_ns(SECOND);
-        assert_eq!(to(&world, 81), Verdict::NoPort);
+        assert_eq!(world.opens_to(81), Verdict::NoPort);
         world.rests(Cooldown { scope: 1, ..waits(1000, 1000, 5, 0) });
         world.wait_ns(242 * SECOND);
         world.bench.sweep();
         world.wait_ns(10 * SECOND);
-        assert_eq!(to(&world, 81), Verdict::NoPort, "a half-open one does not shorten the rest");
+        assert_eq!(
+            world.opens_to(81),
+            Verdict::NoPort,
+            "a half-open one does not shorten the rest"
+        );
         world.wait_ns(760 * SECOND);
-        assert_eq!(to(&world, 81), Verdict::TranslatedOut);
+        assert_eq!(world.opens_to(81), Verdict::TranslatedOut);
+    }
+}
+
+/// The last packet of a connection counts for its port, too, before anybody removes its session.
+#[test]
+fn a_port_rests_toward_everybody_from_the_last_packet_on() {
+    for hooks in BOTH {
+        let cooldown = Cooldown { scope: 1, ..waits(60, 60, 0, 0) };
+        let mut world = World::new(hooks, format!("{INTERNET}ports = \"4000-4000\"\n"), cooldown);
+        let external = world.whole(5000);
+        world.wait_ns(40 * SECOND);
+        assert_eq!(world.back(external, FIN | ACK), Verdict::TranslatedIn);
+        world.wait_ns(60 * SECOND - 1);
+        assert_eq!(world.opens_to(81), Verdict::NoPort);
+        world.wait_ns(LATE);
+        assert_eq!(world.opens_to(81), Verdict::TranslatedOut);
+    }
+}
+
+/// Whoever cannot have a port, because that rests toward everybody, takes nobody's session away.
+#[test]
+fn no_session_is_ended_for_a_port_that_rests() {
+    for hooks in BOTH {
+        let cooldown = Cooldown { scope: 1, ..waits(1000, 1000, 0, 0) };
+        let mut world = World::new(hooks, format!("{INTERNET}ports = \"4000-4000\"\n"), cooldown);
+        world.opened(5000);
+        assert_eq!(world.opens_to(81), Verdict::TranslatedOut);
+        world.out(5000, RST);
+        // The one that nobody has answered is over and does not rest. The port does.
+        world.wait_ns(242 * SECOND);
+        let other = frames::tcp((CLIENT, 6001), (SERVER, 81), SYN, b"");
+        assert_eq!(world.bench.send(hooks.out, &other).verdict, Verdict::NoPort);
+        assert_eq!(world.bench.sweep(), 2, "both sessions are there yet");
     }
 }
 
