@@ -41,6 +41,8 @@ pub struct Cooldown {
     pub udp_ms: u64,
     /// Whether ports give way before their time where nothing else is free.
     pub pressure_reuse: bool,
+    /// Whether a port rests toward everybody.
+    pub as_port: bool,
 }
 
 impl Cooldown {
@@ -184,6 +186,43 @@ impl Resting {
     pub(super) fn any(&self, protocol: Protocol, external: Endpoint) -> bool {
         let rests = self.by_endpoint.get(&(protocol, external));
         rests.is_some_and(|rests| rests.keys().any(|remote| *remote != EVERYBODY))
+    }
+
+    /// When all tuples of an endpoint are over.
+    pub(super) fn longest_ns(
+        &self,
+        protocol: Protocol,
+        external: Endpoint,
+        settings: &Cooldown,
+    ) -> u64 {
+        let rests = self.by_endpoint.get(&(protocol, external));
+        let all = rests.into_iter().flat_map(HashMap::values);
+        all.map(|rest| rest.over_ns(settings)).max().unwrap_or(0)
+    }
+
+    /// Ports are to rest as such: each as the one of its tuples does that rests for longest. What a
+    /// mapping's endpoint was it still is.
+    pub(super) fn widen(&mut self, settings: &Cooldown, now_ns: u64) {
+        if !settings.as_port {
+            return;
+        }
+        for rests in self.by_endpoint.values_mut() {
+            let toward_some = rests.iter().filter(|(remote, _)| **remote != EVERYBODY);
+            let longest =
+                toward_some.map(|(_, rest)| *rest).max_by_key(|rest| rest.kept_over_ns(settings));
+            let Some(longest) = longest.filter(|rest| now_ns < rest.over_ns(settings)) else {
+                continue;
+            };
+            let before = rests.get(&EVERYBODY).copied();
+            let before_ns = before.map_or(0, |before| before.kept_over_ns(settings));
+            if longest.kept_over_ns(settings) > before_ns {
+                let owner = before.and_then(|before| before.owner);
+                // Whose it was may have been forgotten.
+                let unsure = before.is_some_and(|before| before.maybe && owner.is_some());
+                let maybe = longest.maybe || unsure;
+                rests.insert(EVERYBODY, Rest { owner, maybe, ..longest });
+            }
+        }
     }
 
     /// Other settings come into force: what is over now may have been forgotten.

@@ -117,10 +117,12 @@ impl Model {
             }
             let endpoint = self.resting.get(&toward_everybody(&opening.outside(external)));
             match endpoint {
-                // Since that mapping, a session without one may have used the tuple.
+                // Since that mapping, sessions without one may have used it: who has wanted it toward
+                // one of their destinations has left a hint to all.
                 Some(rest) => {
-                    self.now_ns >= rest.over_ns(&cooldown) + LATE_NS
-                        && self.usable(opening, external).is_some()
+                    let over_ns = rest.over_ns(&cooldown);
+                    let longest_ns = self.resting.longest_ns(protocol, external, &cooldown);
+                    self.now_ns >= over_ns.max(longest_ns) + LATE_NS
                 }
                 None => !self.resting.any(protocol, external),
             }

@@ -169,6 +169,9 @@ impl Model {
         if let Some(before) = self.table.replace(table) {
             self.resting.settings_change(&before.cooldown, self.now_ns);
         }
+        if let Some(table) = &self.table {
+            self.resting.widen(&table.cooldown, self.now_ns);
+        }
     }
 
     /// Ends those sessions whose time is up; returns how many.
@@ -210,8 +213,9 @@ impl Model {
             let rest = Rest { end, kept_ns, owner: None, maybe: false };
             let outside = session.outside();
             self.resting.begin(outside, rest, &table.cooldown);
-            if session.uses.is_some() {
-                let rest = Rest { owner: Some(session.flow.local), ..rest };
+            if session.uses.is_some() || table.cooldown.as_port {
+                let owner = session.uses.map(|_| session.flow.local);
+                let rest = Rest { owner, ..rest };
                 self.resting.begin_endpoint(&outside, rest, &table.cooldown, self.now_ns);
             }
         }

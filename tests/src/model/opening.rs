@@ -5,6 +5,7 @@ use nat_common::{flow::Direction, stats::Hook, verdict::Verdict};
 
 use super::{
     Model, Outcome, Sent,
+    cooldown::toward_everybody,
     counters::Weight,
     flow::{Endpoint, Flow},
     host::Hop,
@@ -164,10 +165,27 @@ impl Model {
             }
             Some(_) => {}
         }
+        if opening.uses().is_none() {
+            self.check_port(&outside)?;
+        }
         if let Some(holder) = holder {
             self.end(&holder);
         }
         Ok(pressed)
+    }
+
+    /// Whether a port rests toward everybody. That of a mapping is its own.
+    fn check_port(&self, outside: &Flow) -> Result<(), String> {
+        let cooldown = self.table.as_ref().ok_or("no rule table")?.cooldown;
+        let everybody = self.resting.get(&toward_everybody(outside));
+        match everybody.filter(|rest| rest.blocks(&cooldown, self.now_ns)) {
+            Some(rest) if cooldown.as_port => {
+                let (address, port) = outside.local;
+                let early = rest.over_ns(&cooldown) - self.now_ns;
+                Err(format!("{address}:{port} is used {early} ns too early, toward whomever"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_address(&mut self, opening: &Opening, address: Ipv4Addr) -> Result<(), String> {
@@ -188,19 +206,22 @@ impl Model {
         self.unchanged(sent, verdict)
     }
 
-    /// From when on a tuple may be had, by what has it or has had it last; nothing if a session lives
-    /// on it.
+    /// From when on a tuple may be had that shares nothing, by what has it or has had it last; nothing
+    /// if a session lives on it.
     #[must_use]
     pub fn free_from(&self, outside: &Flow) -> Option<u64> {
         let cooldown = &self.table.as_ref()?.cooldown;
         let holder = self.sessions.claimant(outside).and_then(|flow| self.sessions.get(&flow));
-        match holder {
-            Some(session) => Some(session.over(self.now_ns)?.over_ns(cooldown)),
-            None => Some(self.resting.get(outside).map_or(0, |end| end.over_ns(cooldown))),
-        }
+        let from = match holder {
+            Some(session) => session.over(self.now_ns)?.over_ns(cooldown),
+            None => self.resting.get(outside).map_or(0, |rest| rest.over_ns(cooldown)),
+        };
+        let everybody = self.resting.get(&toward_everybody(outside));
+        let port = everybody.filter(|_| cooldown.as_port).map_or(0, |rest| rest.over_ns(cooldown));
+        Some(from.max(port))
     }
 
-    /// The same as it is kept.
+    /// From when on its own rest is over, as that is kept.
     pub(super) fn kept_from(&self, outside: &Flow) -> Option<u64> {
         let cooldown = &self.table.as_ref()?.cooldown;
         let holder = self.sessions.claimant(outside).and_then(|flow| self.sessions.get(&flow));
@@ -267,18 +288,16 @@ impl Model {
 
     /// Refusing a loop needs a port by which the flow would be its own.
     fn loops(&mut self, opening: &Opening) -> Result<(), String> {
-        let (address, port) = opening.flow.remote;
         let endpoint = opening.flow.remote;
-        if !self.tried(opening).contains(&address) {
+        if !self.tried(opening).contains(&endpoint.0) {
             return Err("hairpin_loop by another address".to_owned());
         }
         if opening.uses().is_some() {
             return self.mapped_loop(opening, endpoint);
         }
-        let free = self.free_from(&opening.outside(endpoint));
-        let possible = opening.snat.allows(port) && free.is_some_and(|from| from <= self.now_ns);
+        self.check_tuple(opening, endpoint)?;
         self.resting.used(&opening.outside(endpoint));
-        if possible { Ok(()) } else { Err("hairpin_loop where that cannot be".to_owned()) }
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ use nat_common::{flow::Direction, instance::Role, verdict::Verdict};
 use super::{
     Expected, Model, Opening, Outcome, Sent,
     admission::opens,
+    cooldown::{End, Rest},
     counters::Weight,
     early,
     flow::{Flow, Protocol},
@@ -170,19 +171,36 @@ impl Model {
     ) -> Result<super::flow::Endpoint, Verdict> {
         let timeouts = self.table.as_ref().ok_or(Verdict::NotConfigured)?.timeouts;
         let session = self.sessions.get_mut(flow).ok_or(Verdict::NoSession)?;
-        let weight = Weight::of(sent);
+        let external = session.external;
+        session.count(direction, Weight::of(sent));
         // The stack takes one from the time to live, and forwards nothing that has none left.
         let dies = direction == Direction::Inbound
             && packet.ttl <= 1
             && !self.host.has(session.flow.local.0);
-        if !dies {
-            let open_ns = session.touch(direction, packet.segment(), self.now_ns, &timeouts);
-            if let Some(open_ns) = open_ns {
-                self.mappings.extend(session, open_ns);
-            }
+        if dies {
+            return Ok(external);
         }
-        session.count(direction, weight);
-        Ok(session.external)
+        let touch = session.touch(direction, packet.segment(), self.now_ns, &timeouts);
+        if let Some(open_ns) = touch.open_ns {
+            self.mappings.extend(session, open_ns);
+        }
+        if touch.closes && session.uses.is_none() {
+            self.rest_as_port(flow);
+        }
+        Ok(external)
+    }
+
+    /// The port of a connection that is over rests toward everybody, if that is asked for. Its own tuple
+    /// is in use until nothing comes late any more.
+    fn rest_as_port(&mut self, flow: &Flow) {
+        let (Some(table), Some(session)) = (&self.table, self.sessions.get(flow)) else { return };
+        if table.cooldown.as_port {
+            let end = End::of(session, self.now_ns);
+            let kept_ns = session.kept_ns().unwrap_or(self.now_ns);
+            let rest = Rest { end, kept_ns, owner: None, maybe: false };
+            let outside = session.outside();
+            self.resting.begin_endpoint(&outside, rest, &table.cooldown, self.now_ns);
+        }
     }
 }
 

@@ -16,7 +16,10 @@ const LOOKED_AT: usize = 64;
 impl Model {
     /// Whether ports may give way to a session at all.
     fn presses(&self, opening: &Opening) -> bool {
-        let wanted = self.table.as_ref().is_some_and(|table| table.cooldown.pressure_reuse);
+        let wanted = self.table.as_ref().is_some_and(|table| {
+            // What rests toward everybody does not give way.
+            table.cooldown.pressure_reuse && !table.cooldown.as_port
+        });
         wanted && opening.flow.protocol == Protocol::Tcp && opening.uses().is_none()
     }
 

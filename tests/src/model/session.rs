@@ -82,6 +82,16 @@ impl Half {
     }
 }
 
+/// What a packet means for what is beside its session.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Touch {
+    /// Until when it keeps a mapping open, if at all: whoever is outside keeps none, unless both sides
+    /// have opened the connection (RFC 4787 REQ-6).
+    pub open_ns: Option<u64>,
+    /// Whether it is the last one of a connection that is over, until a later one comes.
+    pub closes: bool,
+}
+
 /// What a session is made of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Birth<'a> {
@@ -196,20 +206,18 @@ impl Session {
         }
     }
 
-    /// What a packet does to the session before it is translated. Returns until when it keeps a
-    /// mapping open, if at all: whoever is outside keeps none, unless both sides have opened the
-    /// connection (RFC 4787 REQ-6).
+    /// What a packet does to the session before it is translated. Returns what follows from it.
     pub(super) fn touch(
         &mut self,
         direction: Direction,
         segment: Option<Segment>,
         now_ns: u64,
         timeouts: &Timeouts,
-    ) -> Option<u64> {
+    ) -> Touch {
         let before = self.phase;
         if let (Some(connection), Some(segment)) = (&mut self.connection, segment) {
             if connection.take(direction, &segment) == Meaning::Nothing {
-                return None;
+                return Touch::default();
             }
             let phase = connection.phase();
             if phase != self.phase {
@@ -228,7 +236,9 @@ impl Session {
             self.last_ns = now_ns;
         }
         let known = direction == Direction::Outbound || phase == Phase::Established;
-        (known && (due || phase != before)).then(|| phase.deadline_ns(now_ns, timeouts))
+        let opens = known && (due || phase != before);
+        let open_ns = opens.then(|| phase.deadline_ns(now_ns, timeouts));
+        Touch { open_ns, closes: self.closing() }
     }
 
     /// A packet is counted, whatever else it is.

@@ -181,8 +181,8 @@ fn cooldown(choice: &mut Choice) -> Cooldown {
     let mut some = || choice.of(&[0, 1000, 1000, 5000, 60_000, 240_000]);
     let (time_ms, rst_ms, half_open_ms, udp_ms) = (some(), some(), some(), some());
     let enabled = !choice.one_in(5);
-    let pressure_reuse = choice.one_in(2);
-    Cooldown { enabled, time_ms, rst_ms, half_open_ms, udp_ms, pressure_reuse }
+    let (pressure_reuse, as_port) = (choice.one_in(2), choice.one_in(3));
+    Cooldown { enabled, time_ms, rst_ms, half_open_ms, udp_ms, pressure_reuse, as_port }
 }
 
 /// None, or such as a few packets reach.
@@ -207,12 +207,14 @@ pub fn toml(table: &Table) -> String {
          tcp_closing = \"{tcp_closing}s\"\nudp = \"{udp}s\"\nudp_dns = \"{udp_dns}s\"\n\
          icmp = \"{icmp}s\"\n"
     );
-    let Cooldown { enabled, time_ms, rst_ms, half_open_ms, udp_ms, pressure_reuse } =
+    let Cooldown { enabled, time_ms, rst_ms, half_open_ms, udp_ms, pressure_reuse, as_port } =
         table.cooldown;
+    let scope = if as_port { "port" } else { "destination" };
     write!(
         text,
         "[cooldown]\nenabled = {enabled}\ntime_ms = {time_ms}\nrst_ms = {rst_ms}\n\
-         half_open_ms = {half_open_ms}\nudp_ms = {udp_ms}\npressure_reuse = {pressure_reuse}\n"
+         half_open_ms = {half_open_ms}\nudp_ms = {udp_ms}\nscope = \"{scope}\"\n\
+         pressure_reuse = {pressure_reuse}\n"
     )
     .unwrap();
     for rule in &table.rules {
