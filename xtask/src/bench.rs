@@ -21,6 +21,9 @@ pub struct Options {
     /// Only scenarios of forwarding with this in their name
     #[arg(long)]
     only: Option<String>,
+    /// Only systems with this in their name
+    #[arg(long)]
+    system: Option<String>,
     /// Where to write all figures of forwarding, as JSON
     #[arg(long)]
     json: Option<PathBuf>,
@@ -68,6 +71,9 @@ fn forwarding(options: &Options) -> Result<()> {
     bench.arg("--rounds").arg(options.rounds.to_string());
     if let Some(only) = &options.only {
         bench.arg("--only").arg(only);
+    }
+    if let Some(system) = &options.system {
+        bench.arg("--system").arg(system);
     }
     if let Some(json) = &options.json {
         // The benchmark runs in its package's folder.

@@ -26,6 +26,9 @@ struct Options {
     /// Only scenarios with this in their name
     #[arg(long, default_value = "")]
     only: String,
+    /// Only systems with this in their name, and the generator
+    #[arg(long, default_value = "")]
+    system: String,
     /// Where to write all figures
     #[arg(long)]
     json: Option<PathBuf>,
@@ -43,7 +46,7 @@ fn main() {
         if !scenario.name.contains(&options.only) {
             continue;
         }
-        let all = measure::measure(&scenario, options.rounds);
+        let all = measure::measure(&scenario, &options.system, options.rounds);
         report::print(&scenario, &all);
         figures.push(report::json(&scenario, &all));
     }

@@ -31,18 +31,21 @@ fn rules(scenario: &Scenario) -> String {
     )
 }
 
-/// Runs a scenario so many times with each of its systems, in turn.
-pub fn measure(scenario: &Scenario, rounds: usize) -> Vec<Figures> {
+/// Runs a scenario so many times with each of its systems that have `name` in theirs, in turn, and with
+/// the generator.
+pub fn measure(scenario: &Scenario, name: &str, rounds: usize) -> Vec<Figures> {
+    let wanted = |it: &System| *it == System::Generator || it.name().contains(name);
+    let systems: Vec<System> = scenario.systems.iter().copied().filter(wanted).collect();
     let new =
         |system: &System| Rig::new(*system, scenario.reflects, scenario.cpus, &rules(scenario));
     let mut rigs: Vec<Rig> = match scenario.before {
-        Before::Same => scenario.systems.iter().map(new).collect(),
+        Before::Same => systems.iter().map(new).collect(),
         Before::Others(_) => Vec::new(),
     };
     for rig in &mut rigs {
         rig.run(load(scenario, 0, scenario.flows.max(scenario.units / 4)), scenario.cpus);
     }
-    let mut all: Vec<Figures> = scenario.systems.iter().copied().map(Figures::new).collect();
+    let mut all: Vec<Figures> = systems.into_iter().map(Figures::new).collect();
     for _ in 0..rounds {
         for (index, figures) in all.iter_mut().enumerate() {
             let outturn = match rigs.get_mut(index) {
