@@ -55,7 +55,15 @@ impl Model {
         let free = |address: &Ipv4Addr| self.free_port(opening, *address).is_some();
         match self.own_address(opening) {
             Some(own) if own == address || !free(&own) => Ok(()),
-            Some(own) => Err(format!("{own} is the client's and has free ports, now {address}")),
+            Some(own) => {
+                let port = self.free_port(opening, own).unwrap_or_default();
+                let outside = opening.outside((own, port));
+                let (holder, rest) = (self.sessions.claimant(&outside), self.resting.get(&outside));
+                Err(format!(
+                    "{own} is the client's, and its port {port} is free ({holder:?}, {rest:?}), now \
+                     {address}"
+                ))
+            }
             // It would be on its own address if that were another one.
             None if opening.addresses.iter().all(|other| *other == address || free(other)) => {
                 let chooser = Chooser::of(&opening.snat, &opening.flow, &opening.addresses);
