@@ -112,7 +112,8 @@ pub extern "C" fn spill_session() -> u32 {
 #[inline(always)]
 fn spill(request: &mut Request) -> Result<(), Verdict> {
     let Matched { generation, position, .. } = request.matched;
-    if request.pooling != Pooling::Spilling as u8 {
+    // What takes part in a rule's pool with the address that it has, stays there.
+    if request.joins || request.pooling != Pooling::Spilling as u8 {
         return Err(Verdict::NoPort);
     }
     let key = PoolKey { generation, rule: position, ifindex: request.egress };

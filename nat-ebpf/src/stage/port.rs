@@ -7,7 +7,6 @@ use nat_common::{
     flow::Direction,
     hint::{self, Hint, TICK_NS},
     limits::{CLAIM_ROUNDS_MAX, PORT_TRIES_MAX, SPILL_ADDRESSES_MAX},
-    pool::Pooling,
     session::{Birth, Session},
     stats::Effort,
     verdict::Verdict,
@@ -107,8 +106,7 @@ pub extern "C" fn may_keep_port() -> u32 {
         && request.external == request.source
         && request.ports.has(request.key.local_port);
     if request.joins {
-        // The rule is not for this packet: it has its address, and nobody asked for smaller segments.
-        request.pooling = Pooling::Paired as u8;
+        // The rule is not for this packet: nobody asked for smaller segments.
         request.birth.mss = 0;
     }
     request.keeps.into()

@@ -147,7 +147,7 @@ impl Model {
             self.end(flow);
         }
         let client = flow.local.0;
-        let admitted = self.admit_client(client, flow.protocol == Protocol::Tcp);
+        let admitted = self.admit_client(client, flow.protocol == Protocol::Tcp, false);
         let refused = if let Err(verdict) = admitted {
             Some(verdict)
         } else if self.sessions.claimant(seen).is_some() {

@@ -100,21 +100,12 @@ impl Model {
     /// Whether some rule may translate to a packet's destination and port. The model's gateway has no
     /// sockets.
     fn translates(&self, packet: &Packet) -> bool {
-        let Some(table) = &self.table else { return false };
         let (protocol, port) = match packet.content {
             Content::Tcp { destination, .. } => (Protocol::Tcp, destination),
             Content::Udp { destination, .. } => (Protocol::Udp, destination),
             _ => return false,
         };
-        self.host.outside_has(packet.destination)
-            && table.rules.iter().any(|rule| match &rule.action {
-                Action::Snat(snat) => {
-                    snat.addresses.contains(&packet.destination)
-                        && snat.protocols.contains(&protocol)
-                        && snat.allows(port)
-                }
-                Action::Route | Action::Drop => false,
-            })
+        self.rule_of_endpoint(protocol, (packet.destination, port)).is_some()
     }
 
     /// Whether some rule may translate to an address.

@@ -55,13 +55,17 @@ impl Buckets {
 
 impl Model {
     /// Whether a client may have one session more, half-open or not. Who is refused for what there is
-    /// has taken from the bucket all the same.
+    /// has taken from the bucket all the same. The gateway itself is nobody's client.
     pub(super) fn admit_client(
         &mut self,
         client: Ipv4Addr,
         half_open: bool,
+        own: bool,
     ) -> Result<(), Verdict> {
         let limits = self.table.as_ref().ok_or(Verdict::NotConfigured)?.limits;
+        if own {
+            return Ok(());
+        }
         let (rate, at_ms) = (u64::from(limits.new_per_second), self.now_ns / 1_000_000);
         if rate != 0 {
             let missing = self.buckets.missing(client, rate, at_ms) + UNITS;

@@ -129,6 +129,16 @@ impl Model {
         })
     }
 
+    /// Whether a session without a mapping may have one at this endpoint.
+    pub(super) fn unmapped(&self, opening: &Opening, external: Endpoint) -> bool {
+        let Some(cooldown) = self.table.as_ref().map(|table| table.cooldown) else { return false };
+        let endpoint = self.resting.get(&toward_everybody(&opening.outside(external)));
+        let over = endpoint.is_none_or(|rest| rest.kept_over_ns(&cooldown) <= self.now_ns);
+        self.mappings.owner(opening.flow.protocol, external).is_none()
+            && !self.mapped_anywhere(opening)
+            && (over || self.own(opening, external))
+    }
+
     /// Whether an endpoint rests that was this inside endpoint's.
     fn own(&self, opening: &Opening, external: Endpoint) -> bool {
         let endpoint = self.resting.get(&toward_everybody(&opening.outside(external)));

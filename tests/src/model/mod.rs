@@ -19,6 +19,7 @@
 //! | `sessions` | all of them, and what they claim |
 //! | `mappings` | what sessions share whose external endpoint does not depend on the remote one |
 //! | `outbound`, `inbound` | a packet's way |
+//! | `own` | what the gateway itself sends |
 //! | `opening`, `mapped` | the choice of an external endpoint, judged |
 //! | `admission` | a packet from outside that opens a session |
 //! | `limits` | what one client may have |
@@ -44,6 +45,7 @@ mod mapped;
 pub mod mappings;
 mod opening;
 mod outbound;
+mod own;
 pub mod packet;
 mod pool;
 mod pressure;
@@ -73,6 +75,15 @@ use self::{
     sessions::Sessions,
 };
 
+/// Where a frame comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// From the link, or on its way between two.
+    Link,
+    /// The gateway itself.
+    Own,
+}
+
 /// A frame as a hook sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent<'a> {
@@ -80,6 +91,7 @@ pub struct Sent<'a> {
     pub frame: &'a [u8],
     /// Packets in a super-frame; 0 for an ordinary one.
     pub segments: u16,
+    pub origin: Origin,
 }
 
 /// The end of a packet.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use nat_common::{flow::Direction, stats::Hook, verdict::Verdict};
 
 use super::{
-    Model, Outcome, Sent,
+    Model, Origin, Outcome, Sent,
     cooldown::toward_everybody,
     counters::Weight,
     flow::{Endpoint, Flow},
@@ -30,11 +30,13 @@ pub struct Opening {
     pub(super) packet: Packet,
     pub flow: Flow,
     /// Name of the rule.
-    pub(super) rule: String,
+    pub rule: String,
     pub(super) snat: Snat,
     /// Those of the rule's addresses that the egress interface has.
     pub(super) addresses: Vec<Ipv4Addr>,
     pub(super) hop: Option<Hop>,
+    /// Whether the gateway itself sends it.
+    pub(super) own: bool,
 }
 
 impl Opening {
@@ -99,6 +101,7 @@ impl Model {
         if opening.flow.remote == external {
             return Err("a session with itself".to_owned());
         }
+        self.check_kept(opening, external)?;
         let mut pressed = false;
         if opening.uses().is_some() {
             self.check_mapped(opening, external)?;
@@ -221,6 +224,26 @@ impl Model {
         Some(from.max(port))
     }
 
+    /// From when on a port does not rest toward everybody, as that is kept.
+    fn port_from(&self, outside: &Flow) -> u64 {
+        let Some(table) = self.table.as_ref().filter(|table| table.cooldown.as_port) else {
+            return 0;
+        };
+        let everybody = self.resting.get(&toward_everybody(outside));
+        everybody.map_or(0, |rest| rest.kept_over_ns(&table.cooldown))
+    }
+
+    /// Whether an endpoint can be had at this moment, for sure.
+    pub(super) fn surely_free(&self, opening: &Opening, external: Endpoint) -> bool {
+        let outside = opening.outside(external);
+        let free = self.sessions.claimant(&outside).is_none()
+            && self.kept_from(&outside).is_some_and(|from| from <= self.now_ns);
+        free && match opening.uses() {
+            Some(_) => self.unmapped(opening, external),
+            None => self.port_from(&outside) <= self.now_ns,
+        }
+    }
+
     /// From when on its own rest is over, as that is kept.
     pub(super) fn kept_from(&self, outside: &Flow) -> Option<u64> {
         let cooldown = &self.table.as_ref()?.cooldown;
@@ -302,6 +325,7 @@ impl Model {
 }
 
 pub(super) fn sent(opening: &Opening) -> Sent<'_> {
-    let Opening { hook, ref frame, segments, .. } = *opening;
-    Sent { hook, frame, segments }
+    let Opening { hook, ref frame, segments, own, .. } = *opening;
+    let origin = if own { Origin::Own } else { Origin::Link };
+    Sent { hook, frame, segments, origin }
 }

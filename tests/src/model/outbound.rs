@@ -2,7 +2,7 @@
 use nat_common::{flow::Direction, instance::Role, verdict::Verdict};
 
 use super::{
-    Expected, Model, Opening, Outcome, Sent,
+    Expected, Model, Opening, Origin, Outcome, Sent,
     admission::opens,
     cooldown::{End, Rest},
     counters::Weight,
@@ -84,27 +84,39 @@ impl Model {
     ) -> Result<Expected, Verdict> {
         let table = self.table.as_ref().ok_or(Verdict::NotConfigured)?;
         let ruling = table.ruling(&self.host, packet.source, packet.destination, packet.protocol);
-        let rule = match ruling {
-            Ruling::Rule(position) => table.rules.get(position).cloned(),
+        let (position, joins) = match ruling {
+            Ruling::Rule(position) => (position, false),
             Ruling::OnlyProtocolDiffers => return Err(Verdict::ProtocolNotCovered),
             Ruling::Nothing if table.unmatched_drop => return Err(Verdict::UnmatchedDrop),
-            Ruling::Nothing => return Err(Verdict::Unmatched),
+            Ruling::Nothing => match self.rule_joined(sent, packet, flow) {
+                Some(position) => (position, true),
+                None => return Err(self.untranslated(sent, packet, flow, Verdict::Unmatched)),
+            },
         };
-        let rule = rule.ok_or(Verdict::NotConfigured)?;
+        let rule = table.rules.get(position).cloned().ok_or(Verdict::NotConfigured)?;
+        let own = sent.origin == Origin::Own;
         let weight = Weight::of(sent);
         let verdict = match rule.action {
             // What XDP passes on is counted with the rule when TC sees it.
             Action::Route if early(sent.hook) => return Err(Verdict::Routed),
-            Action::Route => Verdict::Routed,
+            Action::Route => self.untranslated(sent, packet, flow, Verdict::Routed),
             Action::Drop => Verdict::RuleDrop,
-            Action::Snat(snat) => match self.may_open(packet, flow) {
+            Action::Snat(_) if self.is_own_answer(sent, packet, flow) => {
+                self.as_it_is(sent, flow, Verdict::OwnReply)
+            }
+            Action::Snat(mut snat) => match self.may_open(packet, flow) {
                 Ok(flow) => {
                     let mut addresses = snat.addresses.clone();
                     addresses.retain(|address| self.host.outside_has(*address));
+                    if joins {
+                        // It has its address.
+                        addresses = vec![packet.source];
+                        snat.spill = false;
+                    }
                     let half_open = flow.protocol == Protocol::Tcp;
                     if addresses.is_empty() {
                         Verdict::AddressNotOnEgress
-                    } else if let Err(verdict) = self.admit_client(flow.local.0, half_open) {
+                    } else if let Err(verdict) = self.admit_client(flow.local.0, half_open, own) {
                         verdict
                     } else {
                         let rule = rule.name;
@@ -121,6 +133,7 @@ impl Model {
                             snat,
                             addresses,
                             hop,
+                            own,
                         };
                         return Ok(Expected::Opens(Box::new(opening)));
                     }

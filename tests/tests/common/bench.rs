@@ -445,11 +445,24 @@ impl Bench {
     /// the gateway's namespace; several may do it at once. Returns the program's return code, and
     /// the frame in `out`.
     pub fn send_here(&self, hook: Hook, segments: u16, frame: &[u8], out: &mut Vec<u8>) -> u32 {
+        self.send_changed_here(hook, segments, |_| {}, frame, out)
+    }
+
+    /// The same in another context than the usual one.
+    pub fn send_changed_here(
+        &self,
+        hook: Hook,
+        segments: u16,
+        change: fn(&mut [u8]),
+        frame: &[u8],
+        out: &mut Vec<u8>,
+    ) -> u32 {
         let device = match hook {
             Hook::XdpInside | Hook::TcInside => self.devices.0,
             Hook::XdpOutside | Hook::TcEgress | Hook::TcIngress => self.devices.1,
         };
-        let context = test_run::context(hook, device, frame.len(), segments);
+        let mut context = test_run::context(hook, device, frame.len(), segments);
+        change(&mut context);
         test_run::run(&self.ebpf, hook.name(), frame, Some(&context), out)
     }
 

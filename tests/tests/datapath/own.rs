@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, time::Duration};
 use nat_common::{cooldown::Cooldown, stats::Hook, verdict::Verdict};
 
 use super::{
-    bench::{Bench, INTERNET, NO_COOLDOWN},
+    bench::{Bench, EXTERNAL2, INTERNET, NO_COOLDOWN},
     frames::{self, ACK, CLIENT, FIN, GATEWAY, RST, SERVER, SYN},
 };
 
@@ -258,4 +258,18 @@ fn a_mapping_of_the_gateways_keeps_its_port_from_clients() {
         assert_eq!(seen.verdict, verdict);
         assert!(verdict == Verdict::NoPort || frames::read(&seen.frame).source.1 == 2001);
     }
+}
+
+/// What takes part in a rule's pool only for the port that it has keeps its address, where clients go on
+/// with another one, too: even if a rule that is gone has mapped it there.
+#[test]
+fn what_no_rule_covers_keeps_its_address_beside_a_mapping_on_another_one() {
+    let mut bench = Bench::new(&OWN.replace("203.0.113.1", "203.0.113.2"));
+    let own = (GATEWAY, 2500);
+    let seen = bench.send_own(&frames::udp(own, (SERVER, 53), b"x"));
+    assert_eq!(frames::read(&seen.frame).source.0, EXTERNAL2);
+    let both = INTERNET.replace("\"203.0.113.1\"", "\"203.0.113.1\", \"203.0.113.2\"");
+    bench.apply(&format!("{both}ports = \"2000-3000\"\nspill = true\n"));
+    keeps(&bench, &frames::udp(own, ([198, 51, 100, 1].into(), 53), b"x"));
+    assert_eq!(bench.sessions().len(), 2);
 }

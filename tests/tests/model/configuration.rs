@@ -1,8 +1,9 @@
 //! Rule tables: made at random, and written as nat-ctl reads them.
-use std::{fmt::Write as _, net::Ipv4Addr};
+use std::{collections::BTreeSet, fmt::Write as _, iter, net::Ipv4Addr};
 
+use nat_common::limits::EXTERNAL_RANGES_MAX;
 use nat_tests::{
-    lab::topology::{CLIENT, EXTERNAL, SERVER, SERVER2},
+    lab::topology::{CLIENT, EXTERNAL, INSIDE, SERVER, SERVER2},
     model::{
         cooldown::Cooldown,
         flow::Protocol,
@@ -16,6 +17,13 @@ use super::{choice::Choice, common::bench::EXTERNAL2};
 const INSIDE_NET: Prefix = Prefix::new([10, 77, 0, 0], 24);
 const ALL: Prefix = Prefix::new([0, 0, 0, 0], 0);
 const ALL_PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp];
+
+/// The gateway's own addresses.
+const LOCAL_HOST: [Prefix; 3] = [
+    Prefix::new(INSIDE.octets(), 32),
+    Prefix::new(EXTERNAL.octets(), 32),
+    Prefix::new(EXTERNAL2.octets(), 32),
+];
 
 /// An address that the gateway does not have.
 const NOT_HERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 200);
@@ -40,16 +48,21 @@ pub fn table(choice: &mut Choice) -> Table {
     add(choice, 8, "everybody's", ALL, host(SERVER2), Action::Drop);
     let internet = snat(choice, &ALL_PROTOCOLS);
     let own = snat(choice, &ALL_PROTOCOLS);
-    add(choice, 5, "own", host(EXTERNAL), ALL, own);
+    let own = if choice.one_in(4) { Action::Route } else { own };
+    let to = choice.of(&[ALL, ALL, server_net]);
+    add(choice, 3, "own", host(EXTERNAL), to, own);
     let from = if choice.one_in(8) { ALL } else { INSIDE_NET };
     add(choice, 1, "internet", from, ALL, internet);
     add(choice, 4, "tunnels", INSIDE_NET, ALL, Action::Route);
-    if !keep_apart(choice, &mut rules) {
-        return table(choice);
+    if let Some(own) = rules.iter_mut().find(|rule| rule.name == "own" && choice.one_in(2)) {
+        own.from = LOCAL_HOST.to_vec();
     }
     if choice.one_in(3) {
         let (a, b) = (choice.below(rules.len() as u64), choice.below(rules.len() as u64));
         rules.swap(a as usize, b as usize);
+    }
+    if !keep_apart(choice, &mut rules) || too_many_ranges(&rules) {
+        return table(choice);
     }
     Table {
         rules,
@@ -143,6 +156,35 @@ fn excludes(one: &Rule, b: &Snat) -> bool {
     shared && overlap && a.protocols.iter().any(at_odds)
 }
 
+/// Whether the ports that rules may use on an address are in more ranges than the data path tells apart:
+/// it then takes ports between them for theirs.
+fn too_many_ranges(rules: &[Rule]) -> bool {
+    let of = |rule: &Rule, address, protocol: Protocol| match &rule.action {
+        Action::Snat(snat) if snat.addresses.contains(&address) => {
+            Some(snat.clone()).filter(|snat| snat.protocols.contains(&protocol))
+        }
+        _ => None,
+    };
+    let too_many = |address, protocol| {
+        let snats: Vec<_> = rules.iter().map(|rule| of(rule, address, protocol)).collect();
+        let mut starts = BTreeSet::new();
+        for snat in snats.iter().flatten() {
+            for (first, last) in snat.excluded.iter().chain([&snat.ports]) {
+                starts.extend([*first, last.saturating_add(1)]);
+            }
+        }
+        let rule_of = |port| {
+            snats.iter().position(|snat| snat.as_ref().is_some_and(|snat| snat.allows(port)))
+        };
+        let mut owners: Vec<_> = starts.into_iter().map(rule_of).collect();
+        owners.dedup();
+        owners.iter().flatten().count() > EXTERNAL_RANGES_MAX as usize
+    };
+    [EXTERNAL, EXTERNAL2]
+        .iter()
+        .any(|address| ALL_PROTOCOLS.iter().any(|protocol| too_many(*address, *protocol)))
+}
+
 /// Some of the ports, but not all.
 fn excluded(choice: &mut Choice, (first, last): (u16, u16)) -> Vec<(u16, u16)> {
     let left = first + choice.below(u64::from(last - first) + 1) as u16;
@@ -218,7 +260,10 @@ pub fn toml(table: &Table) -> String {
     )
     .unwrap();
     for rule in &table.rules {
-        let list = |prefixes: &[Prefix]| quoted(prefixes.iter().map(prefix_text));
+        let list = |prefixes: &[Prefix]| match prefixes {
+            prefixes if prefixes == LOCAL_HOST => quoted(iter::once("local-host".to_owned())),
+            prefixes => quoted(prefixes.iter().map(prefix_text)),
+        };
         let (from, to) = (list(&rule.from), list(&rule.to));
         write!(text, "[[rules]]\nname = \"{}\"\nfrom = {from}\nto = {to}\n", rule.name).unwrap();
         text += &match &rule.action {

@@ -3,7 +3,7 @@ use std::net::Ipv4Addr;
 
 use nat_common::stats::Hook;
 use nat_tests::model::{
-    Model,
+    Model, Origin,
     flow::{Endpoint, Flow, Protocol},
     rules::Table,
     session::Session,
@@ -25,6 +25,7 @@ pub enum Step {
     Packet {
         hook: Hook,
         segments: u16,
+        origin: Origin,
         frame: Vec<u8>,
     },
     /// Time passes, nanoseconds.
@@ -46,7 +47,7 @@ pub struct Generator {
     pub(super) choice: Choice,
     known: Vec<(Flow, Endpoint)>,
     /// A flow whose external tuple has just become free, or nearly: others want it.
-    pub(super) wanted: Option<Flow>,
+    pub(super) wanted: Option<(Flow, Endpoint)>,
     /// A client that may open a session again, or nearly, and tries to.
     pub(super) eager: Option<Ipv4Addr>,
     /// A connection of which more follows: it is opened, lives, and is closed.
@@ -160,7 +161,7 @@ impl Generator {
             let Some((flow, external)) = self.some_known() else { return 0 };
             let free_ns = model.free_from(&flow.with_local(external)).unwrap_or(0);
             if free_ns > model.now_ns {
-                self.wanted = Some(flow);
+                self.wanted = Some((flow, external));
                 return (free_ns + after).saturating_sub(model.now_ns + before);
             }
         }

@@ -2,7 +2,10 @@
 use std::{collections::VecDeque, fmt::Write as _, net::Ipv4Addr};
 
 use nat_common::{stats::Hook, verdict::Verdict};
-use nat_tests::model::packet::{self, Content, Packet, Segment};
+use nat_tests::model::{
+    Origin, Sent,
+    packet::{self, Content, Packet, Segment},
+};
 
 /// Events kept: enough for the life of any session.
 const EVENTS: usize = 20_000;
@@ -10,7 +13,7 @@ const EVENTS: usize = 20_000;
 const TOLD: usize = 25;
 
 enum What {
-    Packet { hook: Hook, frame: Vec<u8>, out: Vec<u8>, verdict: Verdict },
+    Packet { hook: Hook, origin: Origin, frame: Vec<u8>, out: Vec<u8>, verdict: Verdict },
     Other(String),
 }
 
@@ -22,12 +25,13 @@ impl History {
     pub fn packet(
         &mut self,
         (number, now_ns): (u64, u64),
-        hook: Hook,
+        sent: Sent<'_>,
         verdict: Verdict,
-        (frame, out): (&[u8], &[u8]),
+        out: &[u8],
     ) {
-        let (frame, out) = (frame.to_vec(), out.to_vec());
-        self.add(number, now_ns, What::Packet { hook, frame, out, verdict });
+        let Sent { hook, origin, .. } = sent;
+        let (frame, out) = (sent.frame.to_vec(), out.to_vec());
+        self.add(number, now_ns, What::Packet { hook, origin, frame, out, verdict });
     }
 
     pub fn other(&mut self, number: u64, now_ns: u64, text: String) {
@@ -91,8 +95,9 @@ fn line((number, now_ns, what): &(u64, u64, What)) -> String {
     let mut line = format!("  #{number} at {seconds:.9} s: ");
     match what {
         What::Other(text) => line += text,
-        What::Packet { hook, frame, out, verdict } => {
-            write!(line, "{} {} {}", hook.name(), show(frame), verdict.name()).unwrap();
+        What::Packet { hook, origin, frame, out, verdict } => {
+            let frame_text = show(frame);
+            write!(line, "{} {origin:?} {frame_text} {}", hook.name(), verdict.name()).unwrap();
             if frame != out {
                 write!(line, " as {}", show(out)).unwrap();
             }

@@ -3,9 +3,9 @@ use std::net::Ipv4Addr;
 
 use nat_common::{flow::Direction, stats::Hook};
 use nat_tests::{
-    lab::topology::EXTERNAL,
+    lab::topology::{EXTERNAL, INSIDE},
     model::{
-        Model,
+        Model, Origin,
         flow::{Endpoint, Flow, Protocol},
         packet::tcp_flags::{ACK, FIN, RST, SYN},
     },
@@ -25,11 +25,11 @@ impl Generator {
         {
             return self.step(inbound, &plan);
         }
-        if let Some(flow) = self.wanted {
+        if let Some((flow, external)) = self.wanted {
             if self.choice.one_in(6) {
                 self.wanted = None;
             }
-            let plan = self.rival(flow);
+            let plan = self.rival(flow, external);
             return self.step(false, &plan);
         }
         if let Some(client) = self.eager {
@@ -69,6 +69,10 @@ impl Generator {
             }
             (62..70, _) => (true, self.unsolicited()),
             (70..73, _) => (false, self.stray()),
+            (73..78, _) if self.sends_own() => (false, self.of_the_gateway()),
+            (78..82, Some((flow, external))) if self.sends_own() => {
+                (false, self.more(flow.with_local(external), model))
+            }
             _ => (false, self.fresh()),
         };
         self.dress(&mut plan);
@@ -93,10 +97,11 @@ impl Generator {
     fn step(&mut self, inbound: bool, plan: &Plan) -> Step {
         let mut frame = plan.build();
         self.mangle(&mut frame);
+        let origin = self.origin(inbound, plan);
         let early = match self.kind {
             Kind::Tc => false,
             Kind::Xdp => true,
-            Kind::Mixed => self.choice.one_in(2),
+            Kind::Mixed => origin == Origin::Link && self.choice.one_in(2),
         };
         let hook = match (early, inbound) {
             (false, false) => Hook::TcEgress,
@@ -105,7 +110,37 @@ impl Generator {
             (true, true) => Hook::XdpOutside,
         };
         let segments = if !early && self.choice.one_in(20) { 45 } else { 0 };
-        Step::Packet { hook, segments, frame }
+        Step::Packet { hook, segments, origin, frame }
+    }
+
+    /// Whether the gateway itself can send something: XDP does not see that.
+    fn sends_own(&self) -> bool {
+        self.kind != Kind::Xdp
+    }
+
+    /// Who sends a packet: what has an address of the gateway is its own, mostly.
+    fn origin(&mut self, inbound: bool, plan: &Plan) -> Origin {
+        let gateways = [EXTERNAL, EXTERNAL2, INSIDE].contains(&plan.source);
+        let other_one_in = if gateways { 10 } else { 50 };
+        let own = gateways != self.choice.one_in(other_one_in);
+        if own && !inbound && self.sends_own() { Origin::Own } else { Origin::Link }
+    }
+
+    /// From the gateway: what it begins, or answers, from ports that rules use and others.
+    fn of_the_gateway(&mut self) -> Plan {
+        let server = self.choice.of(&SERVERS);
+        let own = self.choice.of(&[EXTERNAL, EXTERNAL, EXTERNAL, EXTERNAL2, INSIDE]);
+        let first = self.choice.of(&[1, 4000, 4000, 5000, 6000]);
+        let from = first + self.choice.below(9) as u16;
+        let to = self.choice.of(&[53, 80, 443, 3478]);
+        let transport = match self.choice.below(10) {
+            0..4 => Transport::Tcp { from, to, flags: SYN, place: self.anywhere() },
+            4..7 => Transport::Udp { from, to },
+            7 => Transport::Icmp { kind: 8, identifier: from },
+            8 => Transport::Icmp { kind: 0, identifier: from },
+            _ => Transport::Tcp { from, to, flags: self.flags(), place: self.anywhere() },
+        };
+        Plan::new(own, server, transport)
     }
 
     /// Makes a packet the first fragment of a longer one.
@@ -169,9 +204,11 @@ impl Generator {
     }
 
     /// Another flow to the same remote endpoint.
-    fn rival(&mut self, flow: Flow) -> Plan {
+    fn rival(&mut self, flow: Flow, external: Endpoint) -> Plan {
         let client = self.choice.of(&CLIENTS);
         let from = 5000 + self.choice.below(60) as u16;
+        let (client, from) =
+            if self.sends_own() && self.choice.one_in(5) { external } else { (client, from) };
         let to = flow.remote.1;
         let transport = match flow.protocol {
             Protocol::Icmp => Transport::Icmp { kind: 8, identifier: from },

@@ -11,12 +11,15 @@ use nat_ctl::datapath::{
     kernel::maps::{Maps, Sizes},
 };
 use nat_tests::model::{
-    Entering, Expected, Model, Opening, Outcome, Sent, flow::Flow, packet, rules::Table,
+    Entering, Expected, Model, Opening, Origin, Outcome, Sent, flow::Flow, packet, rules::Table,
 };
 
 use super::{
     choice::Choice,
-    common::{bench::Bench, test_run::return_code},
+    common::{
+        bench::Bench,
+        test_run::{mark_own, return_code},
+    },
     compare, configuration,
     generate::{Generator, Kind, Step},
     history::{History, show},
@@ -131,8 +134,8 @@ struct Run {
 impl Run {
     fn step(&mut self) {
         match self.generator.next(&self.model) {
-            Step::Packet { hook, segments, frame } => {
-                self.packet(Sent { hook, segments, frame: &frame });
+            Step::Packet { hook, segments, origin, frame } => {
+                self.packet(Sent { hook, segments, origin, frame: &frame });
                 self.number += 1;
                 if self.number.is_multiple_of(COUNTERS_EVERY) {
                     self.compare_counters();
@@ -189,7 +192,12 @@ impl Run {
     fn packet(&mut self, sent: Sent<'_>) {
         let expected = self.model.packet(sent);
         let mut out = std::mem::take(&mut self.out);
-        let code = self.bench.send_here(sent.hook, sent.segments, sent.frame, &mut out);
+        let change = match sent.origin {
+            Origin::Link => |_: &mut [u8]| {},
+            Origin::Own => mark_own,
+        };
+        let Sent { hook, segments, frame, .. } = sent;
+        let code = self.bench.send_changed_here(hook, segments, change, frame, &mut out);
         self.out = out;
         match expected {
             Expected::Certain(outcome) => {
@@ -236,6 +244,11 @@ impl Run {
             }
             Err(message) => self.fail(Some(sent), &message),
         }
+        let rule = &opening.rule;
+        let got = compare::rule(&self.maps, self.ids[rule]);
+        if got != self.model.counters.of_rule(rule) {
+            self.fail(Some(sent), &format!("rule {rule} should have counted this"));
+        }
         if let Some(session) = self.model.sessions.get(&opening.flow) {
             self.generator.opened(session.flow, session.external);
         }
@@ -262,7 +275,7 @@ impl Run {
             self.fail(Some(sent), &message);
         }
         let now = (self.number, self.model.now_ns);
-        self.history.packet(now, sent.hook, verdict, (sent.frame, &self.out));
+        self.history.packet(now, sent, verdict, &self.out);
     }
 
     fn compare_counters(&mut self) {
@@ -294,8 +307,9 @@ impl Run {
     fn fail(&self, sent: Option<Sent<'_>>, message: &str) -> ! {
         let mut text = format!("{}, packet {}\n{}\n", self.name, self.number, self.again);
         if let Some(sent) = sent {
-            let Sent { hook, frame, segments } = sent;
-            text += &format!("{} {}, {segments} segments\n", hook.name(), show(frame));
+            let Sent { hook, frame, segments, origin } = sent;
+            let shown = show(frame);
+            text += &format!("{} {shown}, {segments} segments, {origin:?}\n", hook.name());
             text += &format!("came out as {}\n", show(&self.out));
             if let Ok(flow) = packet::read(frame).and_then(|packet| packet.outbound_flow()) {
                 text += &format!("the model's session now: {:?}\n", self.model.sessions.get(&flow));
