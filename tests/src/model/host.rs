@@ -41,7 +41,7 @@ pub struct Hop {
 impl Host {
     /// Device and next hop of a packet that the gateway would forward; none for its own addresses,
     /// broadcasts, and what may not be forwarded at all.
-    fn route(&self, destination: Ipv4Addr) -> Option<(&Device, Ipv4Addr)> {
+    pub(super) fn route(&self, destination: Ipv4Addr) -> Option<(&Device, Ipv4Addr)> {
         if self.has(destination) || !one_host(destination) {
             return None;
         }

@@ -4,10 +4,11 @@ use std::net::Ipv4Addr;
 use nat_common::{flow::Direction, instance::Role, verdict::Verdict};
 
 use super::{
-    Expected, Model, Outcome, Sent,
+    Expected, Model, Origin, Outcome, Sent,
     admission::{Admission, opens},
     early,
     flow::{Flow, Protocol},
+    hairpin::with_less_ttl,
     outbound::leave_unusual,
     packet::{self, Content, Packet},
     rewrite,
@@ -74,9 +75,16 @@ impl Model {
         } else {
             None
         };
+        let turned = sent.origin == Origin::Turned;
+        if turned {
+            self.reaches(&flow, sent)?;
+        }
         self.prolong(&flow, Direction::Inbound, packet, sent)?;
         self.note_fragment(sent, packet, Direction::Inbound, flow.local.0);
-        let frame = rewrite::destination(sent.frame, packet, flow.local, hop);
+        let mut frame = rewrite::destination(sent.frame, packet, flow.local, hop);
+        if turned {
+            frame = with_less_ttl(&frame, packet);
+        }
         let verdict = self.count(sent, Verdict::TranslatedIn);
         Ok(Expected::Certain(Outcome { verdict, frame }))
     }
@@ -99,7 +107,7 @@ impl Model {
 
     /// Whether some rule may translate to a packet's destination and port. The model's gateway has no
     /// sockets.
-    fn translates(&self, packet: &Packet) -> bool {
+    pub(super) fn translates(&self, packet: &Packet) -> bool {
         let (protocol, port) = match packet.content {
             Content::Tcp { destination, .. } => (Protocol::Tcp, destination),
             Content::Udp { destination, .. } => (Protocol::Udp, destination),

@@ -173,6 +173,10 @@ impl Model {
         let timeouts = self.table.as_ref().ok_or("no rule table")?.timeouts;
         let deadline_ns = Phase::first(&opening.flow).deadline_ns(self.now_ns, &timeouts);
         self.mappings.extend_mapping(&opening.mapping(endpoint.0), deadline_ns);
+        if opening.uses().is_some_and(|uses| uses.permission) {
+            let permission = (opening.flow.protocol, endpoint, endpoint.0);
+            self.mappings.extend_permission(&permission, deadline_ns);
+        }
         Ok(())
     }
 }

@@ -137,7 +137,14 @@ impl Mappings {
         }
     }
 
-    /// The same of a mapping for which no session came to be.
+    /// The same of a permission for which no session came to be.
+    pub(super) fn extend_permission(&mut self, permission: &Permission, deadline_ns: u64) {
+        if let Some(shared) = self.permissions.get_mut(permission) {
+            shared.extend(deadline_ns);
+        }
+    }
+
+    /// The same of a mapping.
     pub(super) fn extend_mapping(&mut self, key: &Key, deadline_ns: u64) {
         if let Some(mapping) = self.mappings.get_mut(key) {
             mapping.shared.extend(deadline_ns);

@@ -22,6 +22,7 @@
 //! | `own` | what the gateway itself sends |
 //! | `opening`, `mapped` | the choice of an external endpoint, judged |
 //! | `admission` | a packet from outside that opens a session |
+//! | `hairpin` | from one client to another |
 //! | `limits` | what one client may have |
 //! | `pool` | which of a pool's addresses is whose |
 //! | `spill` | another one, where that is full |
@@ -38,6 +39,7 @@ pub mod counters;
 mod error;
 pub mod flow;
 mod fragments;
+mod hairpin;
 pub mod host;
 mod inbound;
 pub mod limits;
@@ -82,6 +84,8 @@ pub enum Origin {
     Link,
     /// The gateway itself.
     Own,
+    /// From inside, turned back: it goes on to where it came from.
+    Turned,
 }
 
 /// A frame as a hook sees it.
@@ -158,17 +162,8 @@ impl Model {
         match sent.hook {
             Hook::XdpInside | Hook::TcEgress => self.outbound(sent),
             Hook::XdpOutside | Hook::TcIngress => self.inbound(sent),
-            Hook::TcInside => Expected::Certain(self.arrival(sent)),
+            Hook::TcInside => self.arrival(sent),
         }
-    }
-
-    /// A packet that only has to be looked at: no network of the model names its interfaces.
-    fn arrival(&mut self, sent: Sent<'_>) -> Outcome {
-        let verdict = match packet::read(sent.frame) {
-            Err(verdict) if verdict.fate() == Fate::Dropped => verdict,
-            _ => Verdict::LeftUntouched,
-        };
-        self.unchanged(sent, verdict)
     }
 
     /// The session that the last packet has opened from outside, if it has.
@@ -238,6 +233,8 @@ impl Model {
     fn count(&mut self, sent: Sent<'_>, verdict: Verdict) -> Verdict {
         let verdict = if early(sent.hook) && verdict.fate() == Fate::Passed {
             Verdict::LeftUntouched
+        } else if sent.hook == Hook::TcInside && verdict == Verdict::TranslatedOut {
+            Verdict::Hairpin
         } else {
             verdict
         };

@@ -41,8 +41,13 @@ pub struct Opening {
 
 impl Opening {
     /// The verdicts that such a packet can have.
-    pub const VERDICTS: [Verdict; 4] =
-        [Verdict::TranslatedOut, Verdict::NoPort, Verdict::TableFull, Verdict::HairpinLoop];
+    pub const VERDICTS: [Verdict; 5] = [
+        Verdict::TranslatedOut,
+        Verdict::Hairpin,
+        Verdict::NoPort,
+        Verdict::TableFull,
+        Verdict::HairpinLoop,
+    ];
 
     /// What its session shares with others.
     pub(super) fn uses(&self) -> Option<Uses> {
@@ -76,7 +81,7 @@ impl Model {
             self.end(&opening.flow);
         }
         match verdict {
-            Verdict::TranslatedOut => {
+            Verdict::TranslatedOut | Verdict::Hairpin => {
                 let external = opening.chosen(frame).ok_or("the frame that left is unreadable")?;
                 self.adopt(opening, external)
             }
@@ -318,8 +323,9 @@ impl Model {
         if opening.uses().is_some() {
             return self.mapped_loop(opening, endpoint);
         }
-        self.check_tuple(opening, endpoint)?;
-        self.resting.used(&opening.outside(endpoint));
+        if !self.check_tuple(opening, endpoint)? {
+            self.resting.used(&opening.outside(endpoint));
+        }
         Ok(())
     }
 }

@@ -34,7 +34,11 @@ impl Model {
     }
 
     /// The way out of a packet that has its ports.
-    fn way_of_its_own(&mut self, sent: Sent<'_>, packet: &Packet) -> Result<Expected, Verdict> {
+    pub(super) fn way_of_its_own(
+        &mut self,
+        sent: Sent<'_>,
+        packet: &Packet,
+    ) -> Result<Expected, Verdict> {
         let whole = !packet.part.is_fragment();
         if !early(sent.hook)
             && whole

@@ -48,6 +48,12 @@ impl Generator {
             let (inbound, plan) = self.late(flow, external, model);
             return self.step(inbound, &plan);
         }
+        if self.choice.one_in(12)
+            && let Some(plan) = self.hairpin(model)
+        {
+            let (hook, origin) = (Hook::TcInside, Origin::Link);
+            return Step::Packet { hook, segments: 0, origin, frame: plan.build() };
+        }
         let known = self.some_known();
         let mut quoted = None;
         let (inbound, mut plan) = match (self.choice.below(100), known) {
@@ -186,6 +192,48 @@ impl Generator {
         let more = if self.choice.one_in(3) { 0 } else { 0x2000 };
         plan.fragment = more | offset as u16;
         Some((inbound, plan))
+    }
+
+    /// From inside to what may be a client's external endpoint, and now and then to anything else.
+    fn hairpin(&mut self, model: &Model) -> Option<Plan> {
+        let (flow, external) = self.some_known()?;
+        let protocol = flow.protocol;
+        let client = if self.choice.one_in(6) { STRANGERS[0] } else { self.choice.of(&CLIENTS) };
+        let anybody = (client, 5000 + self.choice.below(12) as u16);
+        let (source, mut to) = match self.choice.below(5) {
+            0 => (anybody, external),
+            1 => (self.some_known()?.0.local, external),
+            2 => (flow.local, flow.remote),
+            3 => (flow.local, self.some_known()?.1),
+            // The one that it has been sent to answers.
+            _ => {
+                let owner = model.mappings.owner(protocol, flow.remote);
+                (owner.map_or(anybody, |owner| owner.inside), external)
+            }
+        };
+        if self.choice.one_in(20) {
+            to.1 = to.1.wrapping_add(1);
+        }
+        let flow = Flow { protocol, local: source, remote: to };
+        let transport = match protocol {
+            Protocol::Icmp => Transport::Icmp { kind: 8, identifier: source.1 },
+            Protocol::Udp => Transport::Udp { from: source.1, to: to.1 },
+            Protocol::Tcp => {
+                let flags = if self.choice.one_in(2) { SYN } else { self.flags() };
+                let place = self.place(model, &flow, Direction::Outbound, flags);
+                Transport::Tcp { from: source.1, to: to.1, flags, place }
+            }
+        };
+        let mut plan = Plan::new(source.0, to.0, transport);
+        plan.payload = vec![7; self.choice.below(24) as usize];
+        match self.choice.below(24) {
+            0 => plan.ttl = self.choice.of(&[0, 1, 2]),
+            1 | 4 => plan.payload.resize(self.choice.of(&[1360, 1364, 1365, 1376, 1377, 1400]), 1),
+            2 => plan.damage.1 = self.choice.bits() as u16,
+            3 => plan.no_checksum = true,
+            _ => {}
+        }
+        Some(plan)
     }
 
     /// A flow from anybody to anybody, new or not.

@@ -18,7 +18,7 @@ use super::{
     choice::Choice,
     common::{
         bench::Bench,
-        test_run::{mark_own, return_code},
+        test_run::{mark_own, mark_turned, return_code, turned_code},
     },
     compare, configuration,
     generate::{Generator, Kind, Step},
@@ -105,6 +105,7 @@ fn one(kind: Kind, seed: u64, packets: u64) {
             ids: HashMap::new(),
             number: 0,
             out: Vec::new(),
+            turned: false,
         };
         while run.number < packets {
             run.step();
@@ -129,6 +130,8 @@ struct Run {
     number: u64,
     /// What came out last.
     out: Vec<u8>,
+    /// Whether that has been turned back.
+    turned: bool,
 }
 
 impl Run {
@@ -195,6 +198,7 @@ impl Run {
         let change = match sent.origin {
             Origin::Link => |_: &mut [u8]| {},
             Origin::Own => mark_own,
+            Origin::Turned => mark_turned,
         };
         let Sent { hook, segments, frame, .. } = sent;
         let code = self.bench.send_changed_here(hook, segments, change, frame, &mut out);
@@ -226,6 +230,11 @@ impl Run {
         }
         if let Some((flow, external)) = self.model.take_entered() {
             self.generator.opened(flow, external);
+        }
+        if std::mem::take(&mut self.turned) {
+            let frame = self.out.clone();
+            let (hook, origin) = (Hook::TcIngress, Origin::Turned);
+            self.packet(Sent { hook, segments: 0, origin, frame: &frame });
         }
     }
 
@@ -261,7 +270,11 @@ impl Run {
 
     fn judge(&mut self, sent: Sent<'_>, expected: &Outcome, code: u32, counted: bool) {
         let verdict = expected.verdict;
-        if !counted || code != return_code(sent.hook, verdict) {
+        let right = match sent.origin {
+            Origin::Turned => turned_code(verdict),
+            Origin::Link | Origin::Own => return_code(sent.hook, verdict),
+        };
+        if !counted || code != right {
             self.fail(Some(sent), &format!("the verdict should have been {}", verdict.name()));
         }
         if expected.frame != self.out {
@@ -276,6 +289,7 @@ impl Run {
         }
         let now = (self.number, self.model.now_ns);
         self.history.packet(now, sent, verdict, &self.out);
+        self.turned = verdict == Verdict::Hairpin;
     }
 
     fn compare_counters(&mut self) {
