@@ -2,14 +2,17 @@
 use std::net::Ipv4Addr;
 
 use nat_common::stats::Hook;
-use nat_tests::model::{
-    Model, Origin,
-    flow::{Endpoint, Flow, Protocol},
-    rules::Table,
-    session::Session,
+use nat_tests::{
+    lab::topology::EXTERNAL,
+    model::{
+        Model, Origin,
+        flow::{Endpoint, Flow, Protocol},
+        rules::Table,
+        session::Session,
+    },
 };
 
-use super::{choice::Choice, configuration, frames::Plan};
+use super::{choice::Choice, common::bench::EXTERNAL2, configuration, frames::Plan};
 
 /// Which hooks see the packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +55,8 @@ pub struct Generator {
     pub(super) eager: Option<Ipv4Addr>,
     /// A connection of which more follows: it is opened, lives, and is closed.
     pub(super) followed: Option<(Flow, Endpoint)>,
+    /// A session toward an external endpoint, whose owner may answer.
+    pub(super) turned: Option<(Flow, Endpoint)>,
     /// Packets of which a fragment has been sent, the first one or not.
     pub(super) in_parts: Vec<(bool, Plan)>,
     /// Packets that are sent before the first rule table.
@@ -67,6 +72,7 @@ impl Generator {
             wanted: None,
             eager: None,
             followed: None,
+            turned: None,
             in_parts: Vec::new(),
             unconfigured: 30,
         }
@@ -76,6 +82,9 @@ impl Generator {
     pub fn opened(&mut self, flow: Flow, external: Endpoint) {
         if flow.protocol == Protocol::Tcp && self.choice.one_in(2) {
             self.followed = Some((flow, external));
+        }
+        if [EXTERNAL, EXTERNAL2].contains(&flow.remote.0) {
+            self.turned = Some((flow, external));
         }
         if self.known.len() < KNOWN {
             self.known.push((flow, external));

@@ -48,7 +48,8 @@ impl Generator {
             let (inbound, plan) = self.late(flow, external, model);
             return self.step(inbound, &plan);
         }
-        if self.choice.one_in(12)
+        let one_in = if self.turned.is_some() { 3 } else { 12 };
+        if self.choice.one_in(one_in)
             && let Some(plan) = self.hairpin(model)
         {
             let (hook, origin) = (Hook::TcInside, Origin::Link);
@@ -196,15 +197,26 @@ impl Generator {
 
     /// From inside to what may be a client's external endpoint, and now and then to anything else.
     fn hairpin(&mut self, model: &Model) -> Option<Plan> {
-        let (flow, external) = self.some_known()?;
+        let lately = self.turned;
+        if self.choice.one_in(6) {
+            self.turned = None;
+        }
+        let (flow, external) = lately.or_else(|| self.some_known())?;
         let protocol = flow.protocol;
         let client = if self.choice.one_in(6) { STRANGERS[0] } else { self.choice.of(&CLIENTS) };
         let anybody = (client, 5000 + self.choice.below(12) as u16);
-        let (source, mut to) = match self.choice.below(5) {
+        let mut mapped: Vec<_> = model.mappings.all().collect();
+        mapped.retain(|(key, _)| key.protocol == protocol);
+        mapped.sort_unstable_by_key(|(key, _)| (key.inside, key.address, key.range));
+        let (source, mut to) = match self.choice.below(7) {
             0 => (anybody, external),
             1 => (self.some_known()?.0.local, external),
             2 => (flow.local, flow.remote),
             3 => (flow.local, self.some_known()?.1),
+            4 | 5 if !mapped.is_empty() => {
+                let (from, (key, mapping)) = (self.choice.of(&mapped).0, self.choice.of(&mapped));
+                (from.inside, (key.address, mapping.port))
+            }
             // The one that it has been sent to answers.
             _ => {
                 let owner = model.mappings.owner(protocol, flow.remote);
