@@ -1,12 +1,12 @@
 //! What an instance records about itself for commands that run without its controller.
 use crate::{
-    limits::{CONFIG_CHUNK_BYTES, INTERFACE_NAME_BYTES, RULE_NAME_BYTES},
+    limits::{CONFIG_CHUNK_BYTES, INTERFACE_NAME_BYTES, INTERFACES_MAX, RULE_NAME_BYTES},
     rule::Action,
 };
 
 /// Version of everything in the maps. Part of the pin folder's name, so that programs of one
 /// layout never meet maps of another.
-pub const LAYOUT_VERSION: u32 = 6;
+pub const LAYOUT_VERSION: u32 = 7;
 
 /// The single entry of the instance map.
 #[repr(C)]
@@ -27,7 +27,25 @@ pub struct Instance {
     pub controller_pid: u32,
     /// [`COOLING_LOST`], or 0.
     pub flags: u32,
+    /// Which ways of this host are in force: another number, never 0, whenever a route, a neighbour, a
+    /// link or an address has changed. See [`crate::hop`].
+    pub ways: u32,
+    /// 1 while a controller looks at changes of ways, unless its heartbeat says that it is gone.
+    pub follows_ways: u32,
 }
+
+impl Instance {
+    /// [`Instance::ways`], or 0 if nobody has looked at their changes of late.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ways_followed(&self, now_ns: u64) -> u32 {
+        let silent_ns = now_ns.wrapping_sub(self.heartbeat_ns) as i64;
+        if self.follows_ways == 0 || silent_ns > HEARTBEAT_MAX_NS { 0 } else { self.ways }
+    }
+}
+
+/// A controller that has said nothing for longer is not there: it sweeps every two seconds.
+pub const HEARTBEAT_MAX_NS: i64 = 10_000_000_000;
 
 /// [`Instance::flags`]: which external tuples rested before the instance was made is not known, since
 /// the file that says so could not be used.
@@ -85,6 +103,33 @@ pub struct Interface {
     pub hook: u8,
     /// Link-layer address: XDP takes frames for this one only.
     pub mac: [u8; 6],
+}
+
+/// Value of the device map, by [`Device::place`]: what XDP has to know of an interface for every
+/// packet. A place is that of one interface; where two have the same, one of them is not in the map,
+/// and the interface map has to be asked.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Device {
+    /// 0 for none.
+    pub ifindex: u32,
+    /// A [`Role`].
+    pub role: u8,
+    pub zero: u8,
+    /// Link-layer address.
+    pub mac: [u8; 6],
+}
+
+impl Device {
+    /// Nothing is there.
+    pub const NONE: Self = Self { ifindex: 0, role: 0, zero: 0, mac: [0; 6] };
+
+    /// Where an interface is in the map, if it is.
+    #[inline(always)]
+    #[must_use]
+    pub const fn place(ifindex: u32) -> u32 {
+        ifindex % INTERFACES_MAX
+    }
 }
 
 /// Value of the rule name map, by rule identity: zero-terminated UTF-8, empty when free.

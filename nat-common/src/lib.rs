@@ -27,6 +27,7 @@ pub mod flow;
 pub mod fragment;
 pub mod guard;
 pub mod hint;
+pub mod hop;
 pub mod icmp;
 pub mod instance;
 pub mod limit;
@@ -78,6 +79,7 @@ pod!(
     hint::Place,
     instance::ConfigChunk,
     instance::ConfigInfo,
+    instance::Device,
     instance::Instance,
     instance::Interface,
     instance::RuleName,

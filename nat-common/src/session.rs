@@ -5,19 +5,25 @@
 //! anything else, so no two sessions can share a tuple. Each direction writes its own entry; the
 //! other one is looked at only when the own deadline has passed, and where TCP's state is at stake:
 //! on SYN, FIN and RST, and while a connection is not established.
+use core::mem::offset_of;
+
 use crate::{
     addr::{Ipv4, Port},
     checksum::Delta,
     flow::{FlowKey, Protocol},
+    hop::Hop,
     limits::{REFRESH_INTERVAL_NS, RULE_IDS_MAX},
     rewrite,
     settings::Lifetime,
     tcp::{self, Connection, Segment, window::Track},
 };
 
-/// Value of both session maps: what the packets of one direction of a session need. All but the
-/// last field is in 64 bytes, a cache line. Times are of the data path's clock (CLOCK_MONOTONIC), in nanoseconds where nothing
-/// else is said.
+/// Value of both session maps: what the packets of one direction of a session need. Times are of the
+/// data path's clock (CLOCK_MONOTONIC), in nanoseconds where nothing else is said.
+///
+/// Whatever every packet needs is in the first 64 bytes, a cache line: the kernel's hash maps put 48
+/// bytes before a key (kernel/bpf/hashtab.c, `struct htab_elem`), of 16 here, so with 128 bytes of value
+/// an element is three lines, the first with its key and the second beginning with its value.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Session {
@@ -39,37 +45,41 @@ pub struct Session {
     pub tcp: u8,
     /// A [`Lifetime`].
     pub lifetime: u8,
-    /// [`Session::rule_id`].
-    pub rule: u16,
-    /// [`Track::window`].
-    pub window: u16,
+    /// The session lives while either direction's deadline is ahead. [`DELETED`] in an outbound
+    /// entry that somebody is about to remove.
+    pub deadline_ns: u64,
+    /// From when on a packet moves the deadline again: [`tick`]s.
+    pub refresh_ticks: u32,
+    /// Where the packets of this direction leave at XDP. Written by whichever CPU has asked the kernel.
+    pub hop: Hop,
+    /// Packets of this direction; approximate where several CPUs process one direction at once.
+    pub packets: u64,
+    /// Bytes of IPv4, headers included.
+    pub bytes: u64,
     /// [`Track::next`].
     pub next: u32,
     /// [`Track::ack`].
     pub ack: u32,
     /// [`Track::asked`].
     pub asked: u32,
-    /// The session lives while either direction's deadline is ahead. [`DELETED`] in an outbound
-    /// entry that somebody is about to remove.
-    pub deadline_ns: u64,
-    /// From when on a packet moves the deadline again: [`tick`]s.
-    pub refresh_ticks: u32,
-    /// Seconds.
-    pub created_s: u32,
-    /// Packets of this direction; approximate where several CPUs process one direction at once.
-    pub packets: u64,
-    /// Bytes of IPv4, headers included.
-    pub bytes: u64,
+    /// [`Track::window`].
+    pub window: u16,
     /// As [`crate::rule::Rule::mss`], when the session was made.
     pub mss: u16,
+    /// [`Session::rule_id`].
+    pub rule: u16,
+    /// Of a session that uses a mapping, [`crate::mapping::Owner::range`].
+    pub range: Port,
     /// What of [`crate::mapping`] the session uses: one of [`crate::mapping::Uses`].
     pub uses: u8,
     pub zero: [u8; 3],
-    /// Of a session that uses a mapping, [`crate::mapping::Owner::range`].
-    pub range: Port,
+    /// Seconds.
+    pub created_s: u32,
+    pub room: [u8; 36],
 }
 
-const _: () = assert!(size_of::<Session>() == 72);
+const _: () = assert!(size_of::<Session>() == 128);
+const _: () = assert!(offset_of!(Session, next) == 64);
 
 const _: () = assert!(RULE_IDS_MAX <= 1 << 16);
 
@@ -110,6 +120,8 @@ impl Session {
             uses: birth.uses,
             zero: [0; 3],
             range: birth.range,
+            hop: Hop::NONE,
+            room: [0; 36],
         }
     }
 

@@ -6,7 +6,8 @@ use nat_common::{
     flow::FlowKey,
     fragment::{Datagram, FragmentKey},
     guard::{Guard, LocalKey},
-    instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
+    hop::Hop,
+    instance::{ConfigChunk, ConfigInfo, Device, Instance, Interface, RuleName},
     limit::{Bucket, Client, ClientLimits, Counts},
     mapping::{Mapping, Owner, Shared},
     pool::{Pool, PoolKey},
@@ -55,7 +56,11 @@ fn types_in_maps_have_no_padding() {
         max_cooling,
         controller_pid,
         flags,
+        ways,
+        follows_ways,
     });
+    no_padding!(Device { ifindex, role, zero, mac });
+    no_padding!(Hop { generation, until_ticks, ifindex, mtu, mac, zero });
     no_padding!(Interface { name, role, hook, mac });
     no_padding!(Mapping { shared, port, zero, created_s });
     no_padding!(Owner { check, address, port, range });
@@ -86,20 +91,22 @@ fn types_in_maps_have_no_padding() {
         header_delta,
         tcp,
         lifetime,
-        rule,
-        window,
+        deadline_ns,
+        refresh_ticks,
+        hop,
+        packets,
+        bytes,
         next,
         ack,
         asked,
-        deadline_ns,
-        refresh_ticks,
-        created_s,
-        packets,
-        bytes,
+        window,
         mss,
+        rule,
+        range,
         uses,
         zero,
-        range,
+        created_s,
+        room,
     });
     no_padding!(Settings {
         timeout_ns,

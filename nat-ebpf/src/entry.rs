@@ -8,6 +8,7 @@ use nat_common::{
     addr::{Ipv4, Port},
     checksum::Delta,
     flow::{Direction, FlowKey},
+    hop::Hop,
     session::{self, DELETED, Session},
     settings::Lifetime,
     tcp::{Connection, Segment, window::Track},
@@ -136,6 +137,18 @@ impl Entry {
             transport_delta: read!(self, transport_delta),
             mss: read!(self, mss),
         }
+    }
+
+    /// Where this direction's packets leave at XDP. Two CPUs may write it at a time, which both have the
+    /// same answer of the kernel, but for the moment of a change.
+    #[inline(always)]
+    pub fn hop(self) -> Hop {
+        read!(self, hop)
+    }
+
+    #[inline(always)]
+    pub fn set_hop(self, hop: Hop) {
+        write!(self, hop, hop);
     }
 
     /// Whether what was read before belongs to this key.

@@ -9,7 +9,7 @@ use nat_common::{
 };
 
 use crate::{
-    clock,
+    clock, established,
     hook::Hook,
     stage::{
         admit, classify, mss,
@@ -45,11 +45,16 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
         }
         Err(_) => return Err(without_session(hook)),
     };
+    let inbound = Direction::Inbound;
+    if let Some(forwarded) = established::forward(hook, &packet, inbound, &key, now_ns) {
+        return forwarded;
+    }
     let live = belonging(hook, &packet, &key, now_ns)?;
     let route = hook.route(&packet, live.to.address, Role::Inside)?;
     if hook.delivers(&packet, live.to.address) {
         let flags = packet.tcp_flags();
-        session::touch(&live, Direction::Inbound, &key, flags, hook.weight(), now_ns);
+        session::touch(&live, inbound, &key, flags, hook.weight(), now_ns);
+        established::keep_route::<H>(&live, &route, now_ns);
     } else {
         live.count(hook.weight());
     }

@@ -12,6 +12,7 @@ mod arrival;
 mod atomic;
 mod clock;
 mod entry;
+mod established;
 mod hairpin;
 mod hook;
 mod inbound;

@@ -13,7 +13,7 @@ use nat_common::{
     fragment::{Datagram, FragmentKey},
     guard::{Guard, LocalKey},
     hint::{CHUNKS, Chunk, Place, WAYS},
-    instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
+    instance::{ConfigChunk, ConfigInfo, Device, Instance, Interface, RuleName},
     limit::Client,
     limits::{
         CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, FRAGMENTS_MAX, GUARDS_MAX, HELD_RING_BYTES,
@@ -172,6 +172,11 @@ pub static REFUSALS: RingBuf = RingBuf::with_byte_size(REFUSALS_RING_BYTES, 0);
 /// Roles by interface index. Written by the controller.
 #[map]
 pub static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(INTERFACES_MAX, 0);
+
+/// The same interfaces, as far as XDP has to know of them for every packet: by [`Device::place`]. Written
+/// by the controller.
+#[map]
+pub static DEVICES: Array<Device> = Array::with_max_entries(INTERFACES_MAX, 0);
 
 /// Packets and bytes by hook and verdict. Written by the data path.
 #[map]

@@ -9,6 +9,7 @@ use nat_common::{
 use crate::{
     clock,
     entry::Translation,
+    established,
     hook::Hook,
     stage::{
         mss, open,
@@ -49,6 +50,12 @@ pub fn way_out<H: Hook>(hook: &mut H, packet: &Packet, now_ns: u64) -> Result<()
     if flow == Err(Verdict::Fragment) && hook.fragment(packet, Direction::Outbound)? {
         return Ok(());
     }
+    if let Ok(key) = &flow
+        && let Some(forwarded) =
+            established::forward(hook, packet, Direction::Outbound, key, now_ns)
+    {
+        return forwarded;
+    }
     // Before anything is made or changed: a packet that does not leave by an outside interface is
     // none of ours, and one that the stack must see first has to reach it as it is.
     let route = hook.route(packet, packet.destination, Role::Outside)?;
@@ -62,6 +69,7 @@ pub fn way_out<H: Hook>(hook: &mut H, packet: &Packet, now_ns: u64) -> Result<()
         (Found::Live(live), Ok(key)) if !(packet.tcp_flags().opens() && live.is_closing()) => {
             let flags = packet.tcp_flags();
             session::touch(&live, Direction::Outbound, key, flags, hook.weight(), now_ns);
+            established::keep_route::<H>(&live, &route, now_ns);
             live.to
         }
         (found, flow) => {

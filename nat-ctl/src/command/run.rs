@@ -9,26 +9,29 @@ use super::{
 use crate::{
     api,
     cli::{Global, RunArgs},
-    controller::{Controller, Keeper, Signals, StaticRoutes, serve},
+    controller::{Controller, Events, Keeper, Signals, StaticRoutes, serve},
     cooling::this_boot,
     datapath::kernel::Attached,
     exit::{Exit, Failure},
-    host::{Namespace, Network, Watch, preflight},
+    host::{Namespace, Network, Watch, Ways, preflight},
 };
 
 /// Attaches or adopts the data path and controls it until somebody says stop.
 pub fn run(global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
     within_runtime(global, args, async |mut controller, mut routes| {
-        let mut signals = Signals::take()?;
+        let signals = Signals::take()?;
         let mut watch = Watch::new()?;
+        let ways = Ways::new()?;
         // What changed before the subscription.
+        controller.ways_changed()?;
         let delta = controller.network_mut().read_again(&mut watch).await?;
         controller.follow(&delta)?;
         controller.end_orphans()?;
         let path = api::socket_path(global.instance.as_str());
-        let (_socket, mut calls) = api::server::listen(&path)?;
+        let (_socket, calls) = api::server::listen(&path)?;
         let keeper = Keeper::new(store(global), this_boot()?);
-        serve(&mut controller, &mut signals, &mut watch, &mut calls, &mut routes, keeper, || {
+        let events = Events { signals, watch, ways, calls };
+        serve(&mut controller, events, &mut routes, keeper, || {
             // Without a service manager there is nobody to tell.
             let _ = sd_notify::notify(&[NotifyState::Ready]);
             tracing::info!(instance = global.instance.as_str(), "ready");

@@ -8,7 +8,12 @@ mod routes;
 mod serve;
 mod signals;
 
-pub use self::{keeper::Keeper, routes::StaticRoutes, serve::serve, signals::Signals};
+pub use self::{
+    keeper::Keeper,
+    routes::StaticRoutes,
+    serve::{Events, serve},
+    signals::Signals,
+};
 
 use std::collections::BTreeSet;
 
@@ -245,6 +250,11 @@ impl<D: Datapath> Controller<D> {
         let more = self.datapath.forget_rested()?;
         self.datapath.record_controller(std::process::id(), clock::now_ns())?;
         Ok(more)
+    }
+
+    /// Has the data path ask for every session's way again.
+    pub fn ways_changed(&mut self) -> Result<(), Failure> {
+        Ok(self.datapath.ways_changed()?)
     }
 
     /// Signs off.

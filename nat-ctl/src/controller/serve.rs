@@ -14,7 +14,7 @@ use crate::{
     api::{Answer, Call, Request},
     datapath::Datapath,
     exit::Failure,
-    host::Watch,
+    host::{Watch, Ways},
 };
 
 /// How often ended sessions are removed. Nothing waits for it: the data path itself takes an ended
@@ -24,13 +24,19 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
 /// How long the last answer may take to get away before the process ends.
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(1);
 
+/// What the controller waits for.
+pub struct Events {
+    pub signals: Signals,
+    pub watch: Watch,
+    pub ways: Ways,
+    pub calls: mpsc::Receiver<Call>,
+}
+
 /// Serves until a signal or a request says stop, and leaves the data path in place. `ready` is
 /// called once everything is in force and visible.
 pub async fn serve<D: Datapath>(
     controller: &mut Controller<D>,
-    signals: &mut Signals,
-    watch: &mut Watch,
-    calls: &mut mpsc::Receiver<Call>,
+    mut events: Events,
     routes: &mut StaticRoutes,
     mut keeper: Keeper,
     ready: impl FnOnce(),
@@ -43,12 +49,19 @@ pub async fn serve<D: Datapath>(
     let stopped_by = loop {
         let mut changed = true;
         tokio::select! {
-            order = signals.next() => match order {
+            way = events.ways.changed() => {
+                changed = false;
+                way?;
+                if let Err(failure) = controller.ways_changed() {
+                    tracing::error!("{failure}");
+                }
+            }
+            order = events.signals.next() => match order {
                 Order::Stop(signal) => break signal,
                 Order::Reload => drop(log("SIGHUP", controller.reload())),
             },
-            changes = watch.changes() => {
-                let delta = controller.network_mut().follow(watch, &changes?).await?;
+            changes = events.watch.changes() => {
+                let delta = controller.network_mut().follow(&mut events.watch, &changes?).await?;
                 if !delta.is_empty() && let Err(failure) = controller.follow(&delta) {
                     tracing::error!("cannot follow a change of this host: {failure}");
                 }
@@ -63,7 +76,7 @@ pub async fn serve<D: Datapath>(
                 }
                 keeper.keep(controller.state()).await;
             }
-            Some(call) = calls.recv() => {
+            Some(call) = events.calls.recv() => {
                 let stop = matches!(call.request, Request::Stop);
                 let answer = answer(controller, call.request);
                 // Whoever asked may have gone.

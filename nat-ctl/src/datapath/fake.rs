@@ -62,6 +62,8 @@ impl Default for Fake {
             max_cooling: 1024,
             controller_pid: 0,
             flags: 0,
+            ways: 1,
+            follows_ways: 0,
         };
         Self {
             instance,
@@ -221,8 +223,15 @@ impl Datapath for Fake {
         Ok(before - self.resting.len() == Self::FORGOTTEN_AT_ONCE)
     }
 
+    fn ways_changed(&mut self) -> Result<(), Error> {
+        self.instance.ways += 1;
+        self.instance.follows_ways = 1;
+        Ok(())
+    }
+
     fn record_controller(&mut self, pid: u32, now_ns: u64) -> Result<(), Error> {
         self.instance.controller_pid = pid;
+        self.instance.follows_ways &= u32::from(pid != 0);
         self.instance.heartbeat_ns = now_ns;
         Ok(())
     }

@@ -166,6 +166,9 @@ pub trait Datapath: State {
     /// Forgets tuples that have rested long enough, oldest first, for a limited time. Returns whether
     /// there may be more of them.
     fn forget_rested(&mut self) -> Result<bool, Error>;
+    /// Has the programs ask the kernel again for the way of every session: it may be another one. From
+    /// now on they keep what they hear, until [`Datapath::record_controller`] says that nobody is there.
+    fn ways_changed(&mut self) -> Result<(), Error>;
     /// Records the controller's process, or with 0 its absence, and the time of its last look.
     fn record_controller(&mut self, pid: u32, now_ns: u64) -> Result<(), Error>;
 }

@@ -13,6 +13,7 @@ pub mod static_routes;
 mod tables;
 mod view;
 mod watch;
+mod ways;
 
 pub use follow::NetworkDelta;
 pub use lookup::{RouteTo, look_up};
@@ -22,3 +23,4 @@ pub use snapshot::{LinkState, Route, Snapshot, Sysctls};
 pub use tables::Tables;
 pub use view::AddressOrder;
 pub use watch::{Change, Watch};
+pub use ways::Ways;

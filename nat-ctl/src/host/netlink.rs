@@ -42,6 +42,14 @@ pub(super) struct Message<'a> {
     sequence: u32,
 }
 
+impl<'a> Message<'a> {
+    /// A message for tests.
+    #[cfg(test)]
+    pub fn new(kind: u16, payload: &'a [u8]) -> Self {
+        Self { kind, flags: 0, payload, sequence: 0 }
+    }
+}
+
 impl Netlink {
     /// A socket in the network namespace of this thread, subscribed to `groups` (RTNLGRP_…).
     pub fn open(groups: &[u32]) -> io::Result<Self> {

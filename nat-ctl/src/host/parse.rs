@@ -8,6 +8,7 @@ use netlink_packet_route::{
     AddressFamily,
     address::AddressHeader,
     link::{LinkFlags, LinkHeader, LinkLayerType},
+    neighbour::{NeighbourHeader, NeighbourState},
     route::{RouteFlags, RouteHeader, RouteType},
 };
 use rtnetlink::packet_core::{NLA_HEADER_SIZE, NlasIterator};
@@ -24,6 +25,7 @@ const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
 const ROUTE_HEADER: usize = 12;
 const NEXT_HOP_HEADER: usize = 8;
+const NEIGHBOUR_HEADER: usize = 12;
 
 /// include/uapi/linux/if_addr.h; not in libc.
 const IFA_FLAGS: u16 = 8;
@@ -74,6 +76,45 @@ pub(super) fn link(payload: &[u8]) -> Option<Link> {
         }
     }
     Some(link)
+}
+
+/// What the kernel knows of a host on a link.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Neighbour {
+    /// Of the link.
+    pub index: u32,
+    pub address: IpAddr,
+    /// Link-layer address; empty if none is known.
+    pub mac: Vec<u8>,
+    /// Whether the kernel sends to that address.
+    pub usable: bool,
+}
+
+/// RTM_NEWNEIGH, RTM_DELNEIGH of IP.
+pub(super) fn neighbour(payload: &[u8]) -> Option<Neighbour> {
+    let header = NeighbourHeader::parse(payload).ok()?;
+    if !matches!(header.family, AddressFamily::Inet | AddressFamily::Inet6) {
+        return None;
+    }
+    let (mut address, mut mac) = (None, Vec::new());
+    for (kind, value) in attributes(payload, NEIGHBOUR_HEADER) {
+        match kind {
+            libc::NDA_DST => address = ip(value),
+            libc::NDA_LLADDR => mac = value.to_vec(),
+            _ => {}
+        }
+    }
+    // NUD_VALID of include/net/neighbour.h.
+    let usable = matches!(
+        header.state,
+        NeighbourState::Permanent
+            | NeighbourState::Noarp
+            | NeighbourState::Reachable
+            | NeighbourState::Probe
+            | NeighbourState::Stale
+            | NeighbourState::Delay
+    );
+    Some(Neighbour { index: header.ifindex, address: address?, mac, usable })
 }
 
 /// RTM_NEWADDR, RTM_DELADDR: the link's index and the address.

@@ -7,7 +7,8 @@ use core::ffi::c_void;
 use nat_common::{
     addr::Ipv4,
     flow::{Direction, Protocol},
-    instance::Role,
+    hop::Hop,
+    instance::{Device, Role},
     mss::Lowered,
     packet::Packet,
     verdict::Verdict,
@@ -28,6 +29,9 @@ pub struct Weight {
 pub trait Hook: Frame {
     /// Whether the stack and TC still see what this hook passes on.
     const EARLY: bool;
+
+    /// Whether it costs more to find a route than to keep it.
+    const KEEPS_ROUTES: bool;
 
     /// How a packet leaves; found before anything is changed.
     type Route: Copy;
@@ -57,6 +61,12 @@ pub trait Hook: Frame {
     /// How a packet to `destination` leaves. Where the hook has to find that out, it must be by an
     /// interface of role `by`.
     fn route(&self, packet: &Packet, destination: Ipv4, by: Role) -> Result<Self::Route, Verdict>;
+
+    /// How a packet leaves by what its session has kept, and by an interface.
+    fn kept_route(hop: &Hop, device: &Device) -> Option<Self::Route>;
+
+    /// What a session may keep of how its packet leaves.
+    fn route_to_keep(route: &Self::Route, now_ns: u64) -> Option<Hop>;
 
     /// Index of the interface by which a packet from outside has arrived.
     fn arrived_by(&self) -> u32;

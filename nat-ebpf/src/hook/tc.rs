@@ -16,7 +16,8 @@ use nat_common::{
     addr::Ipv4,
     flow::{Direction, Protocol},
     fragment::{Part, RETURNED_MARK},
-    instance::Role,
+    hop::Hop,
+    instance::{Device, Role},
     mark,
     mss::Lowered,
     packet::{Packet, Transport},
@@ -158,6 +159,9 @@ impl Frame for Tc {
 impl Hook for Tc {
     const EARLY: bool = false;
 
+    /// The stack has found it.
+    const KEEPS_ROUTES: bool = false;
+
     /// The interface by which the packet leaves, where that is known: at egress.
     type Route = u32;
 
@@ -228,6 +232,16 @@ impl Hook for Tc {
             }
             _ => Ok(self.skb().ifindex),
         }
+    }
+
+    #[inline(always)]
+    fn kept_route(_hop: &Hop, _device: &Device) -> Option<u32> {
+        None
+    }
+
+    #[inline(always)]
+    fn route_to_keep(_route: &u32, _now_ns: u64) -> Option<Hop> {
+        None
     }
 
     #[inline(always)]

@@ -13,7 +13,8 @@ use nat_common::{
     checksum,
     flow::{Direction, Protocol},
     fragment::Part,
-    instance::Role,
+    hop::Hop,
+    instance::{Device, Role},
     mss::Lowered,
     packet::{Packet, Transport},
     rewrite::{Fields, IPV4_CHECK, IPV4_PART, IPV4_TTL},
@@ -24,7 +25,6 @@ use nat_common::{
 use super::{Hook, Weight};
 use crate::{
     entry::Translation,
-    maps::INTERFACES,
     packet::Frame,
     stage::{
         guard,
@@ -83,6 +83,8 @@ impl Frame for Xdp {
 
 impl Hook for Xdp {
     const EARLY: bool = true;
+
+    const KEEPS_ROUTES: bool = true;
 
     type Route = NextHop;
 
@@ -143,6 +145,21 @@ impl Hook for Xdp {
     fn route(&self, packet: &Packet, destination: Ipv4, by: Role) -> Result<NextHop, Verdict> {
         let ifindex = self.ctx.ingress_ifindex() as u32;
         redirect::next_hop(self.ctx.as_ptr(), packet, destination, ifindex, by)
+    }
+
+    #[inline(always)]
+    fn kept_route(hop: &Hop, device: &Device) -> Option<NextHop> {
+        Some(NextHop {
+            ifindex: hop.ifindex.into(),
+            destination_mac: hop.mac,
+            source_mac: device.mac,
+            mtu: hop.mtu,
+        })
+    }
+
+    #[inline(always)]
+    fn route_to_keep(route: &NextHop, now_ns: u64) -> Option<Hop> {
+        route.to_keep(now_ns)
     }
 
     #[inline(always)]
@@ -219,11 +236,7 @@ impl Xdp {
         let Some(destination) = self.load::<[u8; 6]>(0) else {
             return false;
         };
-        // SAFETY: interfaces with a role are not removed while programs are attached.
-        match unsafe { INTERFACES.get(self.ctx.ingress_ifindex() as u32) } {
-            Some(interface) => interface.mac == destination,
-            None => false,
-        }
+        redirect::is_ours(self.ctx.ingress_ifindex() as u32, destination)
     }
 
     /// Writes the new addresses of all layers. Nothing, once a field is found missing: that cannot

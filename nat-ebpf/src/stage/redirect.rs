@@ -11,9 +11,15 @@ use aya_ebpf::{
     macros::map,
     maps::PerCpuArray,
 };
-use nat_common::{addr::Ipv4, instance::Role, packet::Packet, verdict::Verdict};
+use nat_common::{
+    addr::Ipv4,
+    hop::Hop,
+    instance::{Device, Role},
+    packet::Packet,
+    verdict::Verdict,
+};
 
-use crate::maps::INTERFACES;
+use crate::maps::{DEVICES, INSTANCE, INTERFACES};
 
 /// AF_INET of `sys/socket.h`.
 const AF_INET: u8 = 2;
@@ -24,6 +30,48 @@ pub struct NextHop {
     pub ifindex: u32,
     pub destination_mac: [u8; 6],
     pub source_mac: [u8; 6],
+    /// The longest IPv4 packet that fits, in bytes.
+    pub mtu: u16,
+}
+
+impl NextHop {
+    /// What of it a session may keep.
+    #[inline(always)]
+    pub fn to_keep(&self, now_ns: u64) -> Option<Hop> {
+        Hop::new(ways_followed(now_ns), now_ns, self.ifindex, self.mtu, self.destination_mac)
+    }
+}
+
+/// [`Instance::ways_followed`].
+#[inline(always)]
+pub fn ways_followed(now_ns: u64) -> u32 {
+    INSTANCE.get(0).map_or(0, |instance| instance.ways_followed(now_ns))
+}
+
+/// What is known of an interface at its place.
+#[inline(always)]
+pub fn device(ifindex: u32) -> Option<&'static Device> {
+    DEVICES.get(Device::place(ifindex)).filter(|device| device.ifindex == ifindex)
+}
+
+/// Whether a link-layer address is that of an interface with a role.
+#[inline(always)]
+pub fn is_ours(ifindex: u32, mac: [u8; 6]) -> bool {
+    if let Some(device) = device(ifindex) {
+        return device.mac == mac;
+    }
+    // SAFETY: interfaces with a role are not removed while programs are attached.
+    unsafe { INTERFACES.get(ifindex) }.is_some_and(|interface| interface.mac == mac)
+}
+
+/// Whether an interface has this role.
+#[inline(always)]
+fn has_role(ifindex: u32, role: Role) -> bool {
+    if let Some(device) = device(ifindex) {
+        return device.role == role as u8;
+    }
+    // SAFETY: as above.
+    unsafe { INTERFACES.get(ifindex) }.is_some_and(|interface| interface.role == role as u8)
 }
 
 /// The next hop of a packet that arrived on `ifindex` and is bound for `destination`, if it leaves
@@ -49,12 +97,12 @@ pub fn next_hop(
     if outcome != BPF_FIB_LKUP_RET_SUCCESS {
         return Err(Verdict::LeftRoute);
     }
-    // SAFETY: interfaces with a role are not removed while programs are attached.
-    match unsafe { INTERFACES.get(fib.ifindex) } {
-        Some(interface) if interface.role == by as u8 => {}
-        _ => return Err(Verdict::LeftRoute),
+    if !has_role(fib.ifindex, by) {
+        return Err(Verdict::LeftRoute);
     }
-    Ok(NextHop { ifindex: fib.ifindex, destination_mac: fib.dmac, source_mac: fib.smac })
+    // SAFETY: plain integers; the helper has put the MTU in the place of the length.
+    let mtu = unsafe { fib.__bindgen_anon_1.mtu_result };
+    Ok(NextHop { ifindex: fib.ifindex, destination_mac: fib.dmac, source_mac: fib.smac, mtu })
 }
 
 /// The inside interface by which a packet that arrived on `ifindex` reaches a client.
@@ -69,11 +117,7 @@ pub fn inside(ctx: *mut c_void, client: Ipv4, ifindex: u32) -> Result<u32, Verdi
         BPF_FIB_LKUP_RET_FRAG_NEEDED => return Err(Verdict::HairpinMtu),
         _ => return Err(Verdict::HairpinRoute),
     }
-    // SAFETY: interfaces with a role are not removed while programs are attached.
-    match unsafe { INTERFACES.get(fib.ifindex) } {
-        Some(interface) if interface.role == Role::Inside as u8 => Ok(fib.ifindex),
-        _ => Err(Verdict::HairpinRoute),
-    }
+    if has_role(fib.ifindex, Role::Inside) { Ok(fib.ifindex) } else { Err(Verdict::HairpinRoute) }
 }
 
 /// Has the kernel send a packet out by an interface, to the next hop of this CPU's last question,

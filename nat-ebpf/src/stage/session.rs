@@ -3,6 +3,7 @@ use nat_common::{
     cooldown::{Reason, Resting},
     flow::{Direction, FlowKey, Protocol},
     hint::Hint,
+    hop::Hop,
     mapping::Uses,
     session::{self, DELETED, Session},
     settings::Lifetime,
@@ -57,6 +58,14 @@ impl Live {
         let connection = out.state().connection();
         let (own, peer) = (sender.track(), receiver.track());
         window::on_its_way(connection, direction.reverse(), sequence, &own, &peer)
+    }
+}
+
+impl Live {
+    /// Keeps the way on for the next packets of this direction.
+    #[inline(always)]
+    pub fn keep_hop(&self, hop: Hop) {
+        self.entry.set_hop(hop);
     }
 }
 
@@ -133,21 +142,63 @@ pub fn touch(
     };
     if counts {
         let after = entry.lifetime();
-        let due = entry.due(now_ns);
-        if due {
-            refresh(entry, now_ns);
-        }
-        if due || after as u8 != lifetime as u8 {
-            // What comes from outside keeps a mapping open only if the client has answered it (RFC 4787
-            // REQ-6).
-            let outbound = matches!(direction, Direction::Outbound);
-            let opens = outbound || matches!(after, Lifetime::TcpEstablished);
-            if opens && entry.uses().0 != Uses::NOTHING {
-                mapping::extend_session(entry.pointer(), outbound.into(), key, now_ns);
-            }
-        }
+        keep_alive(entry, direction, key, after, after as u8 != lifetime as u8, now_ns);
     }
     live.count(weight);
+}
+
+/// What a packet does to its session that can change no state: false, and nothing done, if it may. Not
+/// for SYN, FIN and RST.
+#[inline(always)]
+pub fn goes_on(
+    entry: Entry,
+    direction: Direction,
+    key: &FlowKey,
+    weight: Weight,
+    now_ns: u64,
+) -> bool {
+    let lifetime = entry.lifetime();
+    let counts = match lifetime {
+        Lifetime::TcpEstablished => {
+            if let Some(segment) = parse::segment() {
+                entry.note(segment);
+            }
+            true
+        }
+        Lifetime::TcpOpening | Lifetime::TcpClosing => return false,
+        Lifetime::Udp | Lifetime::UdpDns | Lifetime::Icmp => lifetime.refreshed_by(direction),
+    };
+    if counts {
+        keep_alive(entry, direction, key, lifetime, false, now_ns);
+    }
+    entry.count(weight.packets, weight.bytes);
+    true
+}
+
+/// Moves the deadline of a session, and of its mapping, if that is due or its lifetime has changed, to
+/// `after`.
+#[inline(always)]
+fn keep_alive(
+    entry: Entry,
+    direction: Direction,
+    key: &FlowKey,
+    after: Lifetime,
+    changed: bool,
+    now_ns: u64,
+) {
+    let due = entry.due(now_ns);
+    if due {
+        refresh(entry, now_ns);
+    }
+    if due || changed {
+        // What comes from outside keeps a mapping open only if the client has answered it (RFC 4787
+        // REQ-6).
+        let outbound = matches!(direction, Direction::Outbound);
+        let opens = outbound || matches!(after, Lifetime::TcpEstablished);
+        if opens && entry.uses().0 != Uses::NOTHING {
+            mapping::extend_session(entry.pointer(), outbound.into(), key, now_ns);
+        }
+    }
 }
 
 impl Live {

@@ -14,7 +14,7 @@ use nat_common::{
     addr::Ipv4,
     cooldown::{Cooldown, CooldownCounters, Reason, Resting},
     flow::FlowKey,
-    instance::{self, HookMode, Instance, Role, stored},
+    instance::{self, Device, HookMode, Instance, Role, stored},
     limit::{Client, ClientLimits},
     limits::SWEEP_SESSIONS_MAX,
     refusal::Refusal,
@@ -148,11 +148,14 @@ impl Bench {
             netns_device: 0,
             netns_inode: 0,
             attached_ns: 0,
-            heartbeat_ns: 0,
+            // Far ahead: it never has been too long ago.
+            heartbeat_ns: i64::MAX as u64,
             max_sessions: sizes.sessions,
             max_cooling: sizes.cooling,
             controller_pid: 0,
             flags: 0,
+            ways: 1,
+            follows_ways: 1,
         };
         Maps::open_new(&making, sizes).unwrap().instance.set(0, instance, 0).unwrap();
         pins.made(&lock).unwrap();
@@ -182,6 +185,8 @@ impl Bench {
                 mac: frames::GATEWAY_MAC,
             };
             maps.interfaces.insert(index, interface, 0).unwrap();
+            let device = Device { ifindex: index, role: role as u8, zero: 0, mac: interface.mac };
+            maps.devices.set(Device::place(index), device, 0).unwrap();
         }
         bench
     }
@@ -231,6 +236,14 @@ impl Bench {
     /// The maps, opened anew.
     pub fn maps(&self) -> Maps {
         Maps::open(&self.pins).unwrap()
+    }
+
+    /// Says what a controller does: that the ways of packets may have changed.
+    pub fn ways_changed(&self) {
+        let mut maps = self.maps();
+        let mut instance = maps.instance.get(&0, 0).unwrap();
+        instance.ways += 1;
+        maps.instance.set(0, instance, 0).unwrap();
     }
 
     /// Where the programs run.

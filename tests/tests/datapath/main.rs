@@ -27,5 +27,6 @@ mod suites;
 mod tcp;
 mod unclaimed;
 mod verifier;
+mod ways;
 
 use common::{bench, frames};

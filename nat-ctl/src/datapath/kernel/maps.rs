@@ -11,7 +11,7 @@ use nat_common::{
     fragment::{Datagram, FragmentKey},
     guard::{Guard, LocalKey},
     hint::{self, CHUNKS, Chunk, Place, WAYS},
-    instance::{ConfigChunk, ConfigInfo, Instance, Interface, RuleName},
+    instance::{ConfigChunk, ConfigInfo, Device, Instance, Interface, RuleName},
     limit::Client,
     limits::{
         CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, FRAGMENTS_MAX, GUARDS_MAX, INTERFACES_MAX,
@@ -38,7 +38,7 @@ pub const SESSION_MAPS: [&str; 6] =
 pub const COOLING_MAPS: [&str; 2] = ["COOLING", "COOLING_ORDER"];
 
 /// All pinned maps.
-pub const PINNED_MAPS: [&str; 32] = [
+pub const PINNED_MAPS: [&str; 33] = [
     "OUTBOUND",
     "INBOUND",
     "CLIENTS",
@@ -65,6 +65,7 @@ pub const PINNED_MAPS: [&str; 32] = [
     "FRAGMENTS",
     "FRAGMENTS_PASSED",
     "INTERFACES",
+    "DEVICES",
     "VERDICTS",
     "RULE_COUNTERS",
     "RULE_NAMES",
@@ -115,6 +116,7 @@ pub struct Maps {
     pub fragments: HashMap<MapData, FragmentKey, Datagram>,
     pub fragments_passed: HashMap<MapData, FragmentKey, u64>,
     pub interfaces: HashMap<MapData, u32, Interface>,
+    pub devices: Array<MapData, Device>,
     pub verdicts: PerCpuArray<MapData, Counter>,
     pub rule_counters: PerCpuArray<MapData, RuleCounters>,
     pub rule_names: Array<MapData, RuleName>,
@@ -172,6 +174,7 @@ impl Maps {
             fragments: open(pins, "FRAGMENTS", FRAGMENTS_MAX)?,
             fragments_passed: open(pins, "FRAGMENTS_PASSED", FRAGMENTS_MAX)?,
             interfaces: open(pins, "INTERFACES", INTERFACES_MAX)?,
+            devices: array(pins, "DEVICES", INTERFACES_MAX)?,
             verdicts: open(pins, "VERDICTS", COUNTERS)?,
             rule_counters: open(pins, "RULE_COUNTERS", RULE_IDS_MAX)?,
             rule_names: array(pins, "RULE_NAMES", RULE_IDS_MAX)?,

@@ -28,8 +28,8 @@ use aya_log::EbpfLogger;
 use nat_common::{
     cooldown::Resting,
     flow::FlowKey,
-    instance::{self, COOLING_LOST, Instance, stored},
-    limits::{CLEAR_TUPLES_MAX, SWEEP_SESSIONS_MAX},
+    instance::{self, COOLING_LOST, Device, Instance, stored},
+    limits::{CLEAR_TUPLES_MAX, INTERFACES_MAX, SWEEP_SESSIONS_MAX},
     session,
     stats::Hook,
 };
@@ -161,6 +161,8 @@ fn record(maps: &mut Maps, plan: &Plan) -> Result<(), MapError> {
         max_cooling: plan.sizes.cooling,
         controller_pid: 0,
         flags: 0,
+        ways: 1,
+        follows_ways: 0,
     };
     maps.instance.set(0, instance, 0)
 }
@@ -275,6 +277,7 @@ impl Datapath for Attached {
         let there = attach::pinned(&self.pins);
         let before = self.pinned.interfaces()?;
         self.add_interfaces(interfaces)?;
+        self.place_devices(interfaces)?;
         let mut done = Vec::new();
         let mut added = Vec::new();
         for hook in attach::ATTACH_ORDER {
@@ -294,6 +297,7 @@ impl Datapath for Attached {
                         added.into_iter().for_each(Added::undo);
                         // The error that counts is the first.
                         let _ = self.remove_interfaces(&before);
+                        let _ = self.place_devices(&before);
                         return Err(error);
                     }
                 }
@@ -305,6 +309,8 @@ impl Datapath for Attached {
             Some(format!("removed {name}"))
         }));
         self.remove_interfaces(interfaces)?;
+        // An interface may have another role now, or none.
+        self.ways_changed()?;
         Ok(done)
     }
 
@@ -334,9 +340,18 @@ impl Datapath for Attached {
         Ok(true)
     }
 
+    fn ways_changed(&mut self) -> Result<(), Error> {
+        let mut instance = self.pinned.instance()?;
+        instance.ways = instance.ways.wrapping_add(1).max(1);
+        instance.follows_ways = 1;
+        let set = self.pinned.maps.instance.set(0, instance, 0);
+        set.map_err(|error| Error::kernel("cannot record a change of ways")(error.into()))
+    }
+
     fn record_controller(&mut self, pid: u32, now_ns: u64) -> Result<(), Error> {
         let mut instance = self.pinned.instance()?;
         instance.controller_pid = pid;
+        instance.follows_ways &= u32::from(pid != 0);
         instance.heartbeat_ns = now_ns;
         self.pinned
             .maps
@@ -366,6 +381,23 @@ impl Attached {
             let map = &mut self.pinned.maps.interfaces;
             map.insert(interface.index, entry, 0)
                 .map_err(|error| Error::kernel("cannot record an interface")(error.into()))?;
+        }
+        Ok(())
+    }
+
+    /// What XDP looks at for every packet: of the interfaces with a role, those whose places are free.
+    fn place_devices(&mut self, interfaces: &[Interface]) -> Result<(), Error> {
+        let mut places = vec![Device::NONE; INTERFACES_MAX as usize];
+        for interface in interfaces {
+            let place = Device::place(interface.index) as usize;
+            if let Some(device) = places.get_mut(place).filter(|device| device.ifindex == 0) {
+                let Interface { index: ifindex, role, mac, .. } = *interface;
+                *device = Device { ifindex, role: role as u8, zero: 0, mac };
+            }
+        }
+        for (place, device) in (0..).zip(places) {
+            let set = self.pinned.maps.devices.set(place, device, 0);
+            set.map_err(|error| Error::kernel("cannot place an interface")(error.into()))?;
         }
         Ok(())
     }
