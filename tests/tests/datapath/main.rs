@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot do what it says has failed")]
 
 mod attacks;
+mod baseline;
 mod choices;
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "every test of layer 2 uses a part of it")]
@@ -23,6 +24,7 @@ mod pressure;
 mod refusals;
 mod resources;
 mod rules;
+mod stack;
 mod suites;
 mod tcp;
 mod unclaimed;
