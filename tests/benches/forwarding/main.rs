@@ -12,6 +12,7 @@ mod programs;
 mod report;
 mod rig;
 mod scenario;
+mod sockets;
 mod system;
 
 use std::{fs, path::PathBuf};
@@ -49,6 +50,13 @@ fn main() {
         let all = measure::measure(&scenario, &options.system, options.rounds);
         report::print(&scenario, &all);
         figures.push(report::json(&scenario, &all));
+    }
+    for set in sockets::SETS {
+        if set.name.contains(&options.only) {
+            let all = sockets::measure(&set, &options.system, options.rounds);
+            sockets::print(&set, &all);
+            figures.push(sockets::json(&set, &all));
+        }
     }
     if let Some(path) = options.json {
         let text = serde_json::to_string_pretty(&figures).expect("figures are JSON");

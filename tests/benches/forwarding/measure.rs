@@ -23,11 +23,10 @@ pub struct Figures {
 }
 
 /// The rule that nat-ctl has in force.
-fn rules(scenario: &Scenario) -> String {
+pub fn rules(mapping: &str) -> String {
     format!(
         "[[rules]]\nname = \"bench\"\nfrom = [\"10.0.0.0/8\"]\nto = [\"external\"]\n\
-         action = \"snat\"\nsource = {{ addresses = [\"203.0.113.1\"] }}\nmapping = \"{}\"\n",
-        scenario.mapping
+         action = \"snat\"\nsource = {{ addresses = [\"203.0.113.1\"] }}\nmapping = \"{mapping}\"\n"
     )
 }
 
@@ -36,8 +35,9 @@ fn rules(scenario: &Scenario) -> String {
 pub fn measure(scenario: &Scenario, name: &str, rounds: usize) -> Vec<Figures> {
     let wanted = |it: &System| *it == System::Generator || it.name().contains(name);
     let systems: Vec<System> = scenario.systems.iter().copied().filter(wanted).collect();
-    let new =
-        |system: &System| Rig::new(*system, scenario.reflects, scenario.cpus, &rules(scenario));
+    let new = |system: &System| {
+        Rig::new(*system, scenario.reflects, scenario.cpus, &rules(scenario.mapping))
+    };
     let mut rigs: Vec<Rig> = match scenario.before {
         Before::Same => systems.iter().map(new).collect(),
         Before::Others(_) => Vec::new(),

@@ -69,7 +69,7 @@ pub struct Rig {
     pub system: System,
     programs: Programs,
     lab: Lab,
-    _controller: Option<(Controller, NatCtl, BpfFs, TempDir)>,
+    _controller: Running,
 }
 
 impl Rig {
@@ -236,10 +236,11 @@ fn expect(programs: &mut Programs, lab: &Lab, system: System, reflects: bool) {
     programs.expect(Place::Client, way(servers, clients, (from, c0), ttl, false));
 }
 
-type Running = Option<(Controller, NatCtl, BpfFs, TempDir)>;
+/// What has to stay for a system to go on.
+pub type Running = Option<(Controller, NatCtl, BpfFs, TempDir)>;
 
 /// Puts the system into the gateway.
-fn install(system: System, lab: &Lab, programs: &mut Programs, rules: &str) -> Running {
+pub fn install(system: System, lab: &Lab, programs: &mut Programs, rules: &str) -> Running {
     if !matches!(system, System::Ours(Hook::XdpInside)) {
         // The kernel's interfaces take frames from the hosts' XDP only so.
         for device in ["lan0", "wan0"] {
