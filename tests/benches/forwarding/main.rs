@@ -2,12 +2,17 @@
 //! docs/performance.md.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot do what it says has failed")]
 
+mod alone;
+#[path = "../../tests/common/mod.rs"]
+#[expect(dead_code, clippy::unwrap_used, reason = "as the tests of layer 2 have it")]
+mod common;
 mod conntrack;
 mod cpu;
 #[path = "../../bench-ebpf/src/layout.rs"]
 #[expect(dead_code, reason = "the programs use the rest")]
 mod layout;
 mod measure;
+mod memory;
 mod programs;
 mod report;
 mod rig;
@@ -57,6 +62,16 @@ fn main() {
             sockets::print(&set, &all);
             figures.push(sockets::json(&set, &all));
         }
+    }
+    if alone::NAME.contains(&options.only) {
+        let all = alone::measure(options.rounds);
+        alone::print(&all);
+        figures.push(alone::json(&all));
+    }
+    if memory::NAME.contains(&options.only) {
+        let groups = memory::measure();
+        memory::print(&groups);
+        figures.push(memory::json(&groups));
     }
     if let Some(path) = options.json {
         let text = serde_json::to_string_pretty(&figures).expect("figures are JSON");

@@ -1,5 +1,8 @@
 //! The loaded programs, a rule table, and a clock to move.
-use std::{collections::BTreeMap, net::Ipv4Addr, os::fd::AsFd as _, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, net::Ipv4Addr, os::fd::AsFd as _, path::PathBuf, sync::Arc,
+    time::Duration,
+};
 
 use super::{
     frames,
@@ -244,6 +247,11 @@ impl Bench {
         let mut instance = maps.instance.get(&0, 0).unwrap();
         instance.ways += 1;
         maps.instance.set(0, instance, 0).unwrap();
+    }
+
+    /// Where a map is pinned.
+    pub fn pinned(&self, name: &str) -> PathBuf {
+        self.pins.map(name)
     }
 
     /// Where the programs run.
