@@ -22,7 +22,7 @@ use nat_common::{
     tcp::{self, window},
 };
 
-use super::{classify, session::Holder};
+use super::{classify, hints, session::Holder};
 use crate::{
     clock,
     entry::Entry,
@@ -201,18 +201,26 @@ pub fn notes() -> Option<&'static mut Notes> {
 fn remember(notes: &mut Notes) {
     let tuple = &notes.rested.tuple;
     if COOLING.insert(tuple, &notes.resting, 0).is_err() {
-        make_room(&mut notes.oldest, Room::Tuple);
+        make_some_room(&mut notes.oldest, Room::Tuple);
         if COOLING.insert(tuple, &notes.resting, 0).is_err() {
             return count_early();
         }
     }
     if COOLING_ORDER.push(&notes.rested, 0).is_err() {
-        make_room(&mut notes.oldest, Room::Place);
+        make_some_room(&mut notes.oldest, Room::Place);
         let _ = COOLING_ORDER.push(&notes.rested, BPF_EXIST as u64);
     }
     if let Some(counters) = COOLDOWN_COUNTERS.get_ptr_mut(0) {
         // SAFETY: this CPU's copy.
         unsafe { (*counters).rested += 1 };
+    }
+}
+
+/// Makes room, and tells that a port is free by it if it is.
+#[inline(always)]
+fn make_some_room(oldest: &mut Rested, room: Room) {
+    if make_room(oldest, room) {
+        hints::freed(&oldest.tuple, 0, clock::now_ns());
     }
 }
 
@@ -229,25 +237,25 @@ enum Room {
 const ROOM_TRIES: u32 = 4;
 
 /// Makes room: best by what has rested long enough, or has been used again. Else the tuple goes that
-/// has rested longest.
+/// has rested longest: then it returns true.
 ///
 /// Not inlined: the verifier would walk its turns from every place where it stood.
 #[inline(never)]
-fn make_room(oldest: &mut Rested, room: Room) {
-    let Some(settings) = settings() else { return };
+fn make_room(oldest: &mut Rested, room: Room) -> bool {
+    let Some(settings) = settings() else { return false };
     let now_ns = clock::now_ns();
     for turn in 1..=ROOM_TRIES {
         if !pop(oldest) {
-            return;
+            return false;
         }
         // SAFETY: as in `rests`.
         let resting = unsafe { COOLING.get(&oldest.tuple) };
         match resting.filter(|resting| resting.closed_ns == oldest.closed_ns) {
-            None if room == Room::Place => return,
+            None if room == Room::Place => return false,
             None => {}
             Some(resting) if resting.over(settings, now_ns) => {
                 forget(oldest);
-                return;
+                return false;
             }
             Some(_) if room == Room::Place && turn < ROOM_TRIES => {
                 // Later than its turn, but not before its time.
@@ -255,10 +263,12 @@ fn make_room(oldest: &mut Rested, room: Room) {
             }
             Some(_) => {
                 forget(oldest);
-                return count_early();
+                count_early();
+                return true;
             }
         }
     }
+    false
 }
 
 /// Takes the head of the queue out, and puts it where it is wanted rather than on the stack. Returns

@@ -142,7 +142,7 @@ pub fn touch(
     };
     if counts {
         let after = entry.lifetime();
-        keep_alive(entry, direction, key, after, after as u8 != lifetime as u8, now_ns);
+        keep_alive(entry, direction, key, after as u8 != lifetime as u8, now_ns);
     }
     live.count(weight);
 }
@@ -169,36 +169,52 @@ pub fn goes_on(
         Lifetime::Udp | Lifetime::UdpDns | Lifetime::Icmp => lifetime.refreshed_by(direction),
     };
     if counts {
-        keep_alive(entry, direction, key, lifetime, false, now_ns);
+        keep_alive(entry, direction, key, false, now_ns);
     }
     entry.count(weight.packets, weight.bytes);
     true
 }
 
-/// Moves the deadline of a session, and of its mapping, if that is due or its lifetime has changed, to
-/// `after`.
+/// Moves the deadline of a session, if that is due, and then or if its lifetime has changed that of its
+/// mapping.
 #[inline(always)]
-fn keep_alive(
-    entry: Entry,
-    direction: Direction,
-    key: &FlowKey,
-    after: Lifetime,
-    changed: bool,
-    now_ns: u64,
-) {
+fn keep_alive(entry: Entry, direction: Direction, key: &FlowKey, changed: bool, now_ns: u64) {
     let due = entry.due(now_ns);
-    if due {
-        refresh(entry, now_ns);
-    }
     if due || changed {
-        // What comes from outside keeps a mapping open only if the client has answered it (RFC 4787
-        // REQ-6).
         let outbound = matches!(direction, Direction::Outbound);
-        let opens = outbound || matches!(after, Lifetime::TcpEstablished);
-        if opens && entry.uses().0 != Uses::NOTHING {
-            mapping::extend_session(entry.pointer(), outbound.into(), key, now_ns);
-        }
+        let what = u32::from(outbound) * OUTBOUND_KEY | u32::from(due) * DUE;
+        renew(entry.pointer(), what, key, now_ns);
     }
+}
+
+/// What [`renew`] is told: that the key is the outbound one, and that the deadline has to be moved.
+const OUTBOUND_KEY: u32 = 1;
+const DUE: u32 = 2;
+
+/// At most once a second for each direction: the rest of [`keep_alive`]. `what` is the sum of the
+/// constants above.
+///
+/// Exported, so that the verifier judges it once. Null, as it must expect, is no session.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn renew(own: *mut Session, what: u32, key: *const FlowKey, now_ns: u64) -> u32 {
+    // SAFETY: null, or a reference of the caller's.
+    let key = unsafe { key.as_ref() };
+    let (Some(own), Some(key)) = (Entry::at(own), key) else { return 0 };
+    let outbound = what & OUTBOUND_KEY != 0;
+    if what & DUE != 0 && refresh(own, now_ns) {
+        // The settings have made a timeout shorter: it ends earlier than is remembered of its port.
+        let to = own.translation();
+        let claim = if outbound { key.translated(to.address, to.port) } else { *key };
+        hints::claimed(&claim, own.deadline_ns(), now_ns);
+    }
+    // What comes from outside keeps a mapping open only if the client has answered it (RFC 4787
+    // REQ-6).
+    let opens = outbound || matches!(own.lifetime(), Lifetime::TcpEstablished);
+    if opens && own.uses().0 != Uses::NOTHING {
+        mapping::extend_session(own.pointer(), outbound.into(), key, now_ns);
+    }
+    0
 }
 
 impl Live {
@@ -210,26 +226,27 @@ impl Live {
 }
 
 /// Moves an entry's deadline. Once more if the session has entered another state meanwhile, so that
-/// the last deadline is that of the last state.
+/// the last deadline is that of the last state. Returns whether it is earlier than the one before.
 #[inline(always)]
-fn refresh(entry: Entry, now_ns: u64) {
+fn refresh(entry: Entry, now_ns: u64) -> bool {
+    let mut earlier = false;
     for _ in 0..2 {
         let lifetime = entry.lifetime();
         let before_ns = entry.deadline_ns();
-        let Ok(timeout_ns) = timeout_ns(lifetime) else {
-            return;
-        };
+        let Ok(timeout_ns) = timeout_ns(lifetime) else { break };
         if before_ns == DELETED {
-            return;
+            break;
         }
         // A closing connection's last packet is the beginning of its cooldown: each one counts.
         let closing = matches!(lifetime, Lifetime::TcpClosing);
         entry.refreshed(now_ns, closing);
-        entry.move_deadline(before_ns, session::deadline(now_ns, timeout_ns));
+        let to_ns = session::deadline(now_ns, timeout_ns);
+        earlier = entry.move_deadline(before_ns, to_ns) && to_ns < before_ns;
         if entry.lifetime() as u8 == lifetime as u8 {
-            return;
+            break;
         }
     }
+    earlier
 }
 
 #[inline(always)]

@@ -44,9 +44,17 @@ pub struct Builder {
     second_client: bool,
     more_external: Vec<Ipv4Addr>,
     rp_filter: u8,
+    gateway_mac: Option<[u8; 6]>,
 }
 
 impl Builder {
+    /// Gives all interfaces of the gateway this hardware address.
+    #[must_use]
+    pub fn gateway_mac(mut self, mac: [u8; 6]) -> Self {
+        self.gateway_mac = Some(mac);
+        self
+    }
+
     /// Adds `client2`, on an inside interface of its own, `lan1`.
     #[must_use]
     pub fn second_client(mut self) -> Self {
@@ -82,6 +90,7 @@ pub struct Lab {
     pub server: NetNs,
     second_client: Option<NetNs>,
     offloads: Offloads,
+    gateway_mac: Option<[u8; 6]>,
 }
 
 impl Lab {
@@ -93,7 +102,13 @@ impl Lab {
 
     #[must_use]
     pub fn builder(offloads: Offloads) -> Builder {
-        Builder { offloads, second_client: false, more_external: Vec::new(), rp_filter: 0 }
+        Builder {
+            offloads,
+            second_client: false,
+            more_external: Vec::new(),
+            rp_filter: 0,
+            gateway_mac: None,
+        }
     }
 
     /// The second client; panics if the laboratory was built without.
@@ -114,6 +129,7 @@ impl Lab {
             server: NetNs::new(),
             second_client: wanted.second_client.then(NetNs::new),
             offloads: wanted.offloads,
+            gateway_mac: wanted.gateway_mac,
         };
         // New namespaces inherit the machine's own IPv4 settings: leave none to chance.
         for host in [&lab.client, &lab.server].into_iter().chain(&lab.second_client) {
@@ -176,7 +192,10 @@ impl Lab {
         device: &str,
         address: Ipv4Addr,
     ) {
-        let gateway_mac = hardware_address(gateway_device, gateway_address);
+        let gateway_mac = match self.gateway_mac {
+            Some(mac) => mac.map(|byte| format!("{byte:02x}")).join(":"),
+            None => hardware_address(gateway_device, gateway_address),
+        };
         let mac = hardware_address(device, address);
         let path = host.path();
         let path = path.display();

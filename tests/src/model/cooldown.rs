@@ -177,6 +177,25 @@ impl Resting {
         }
     }
 
+    /// There was no room for it: it rests no more.
+    pub fn release(&mut self, outside: &Flow) {
+        self.used(outside);
+    }
+
+    /// What cannot be had yet for sure.
+    pub fn blocking(&self, settings: &Cooldown, now_ns: u64) -> Vec<Flow> {
+        let mut blocking = Vec::new();
+        for ((protocol, local), rests) in &self.by_endpoint {
+            let here = rests.iter().filter(|(_, rest)| rest.blocks(settings, now_ns));
+            blocking.extend(here.map(|(remote, _)| Flow {
+                protocol: *protocol,
+                local: *local,
+                remote: *remote,
+            }));
+        }
+        blocking
+    }
+
     #[must_use]
     pub fn get(&self, outside: &Flow) -> Option<&Rest> {
         self.by_endpoint.get(&(outside.protocol, outside.local))?.get(&outside.remote)

@@ -45,7 +45,7 @@ use nat_ctl::{
 };
 use nat_tests::lab::{
     BpfFs, Lab, Offloads, process,
-    topology::{EXTERNAL, INSIDE},
+    topology::{Builder, EXTERNAL, INSIDE},
 };
 
 /// Tuples that can rest in a bench.
@@ -107,6 +107,11 @@ pub struct Bench {
     pub devices: (u32, u32),
 }
 
+/// A laboratory whose gateway has the address that frames are for.
+pub fn laboratory() -> Builder {
+    Lab::builder(Offloads::On).gateway_mac(frames::GATEWAY_MAC)
+}
+
 /// The same choices for every model.
 struct Everywhere(Vec<(Ipv4Net, Choice)>);
 
@@ -126,7 +131,7 @@ impl Bench {
 
     /// The programs, with no rules yet.
     pub fn without_rules(max_sessions: u32) -> Self {
-        let lab = Lab::new(Offloads::On);
+        let lab = laboratory().build();
         neighbour_at(&lab, "lan0", "10.77.0.2");
         neighbour_at(&lab, "wan0", "203.0.113.10");
         Self::in_lab(Arc::new(lab), max_sessions)

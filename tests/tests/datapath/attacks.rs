@@ -5,10 +5,10 @@ use std::{
 };
 
 use nat_common::{stats::Hook, verdict::Verdict};
-use nat_tests::lab::{Lab, Offloads, topology::EXTERNAL, traffic::internet_checksum};
+use nat_tests::lab::{topology::EXTERNAL, traffic::internet_checksum};
 
 use super::{
-    bench::{BOTH, Bench, EXTERNAL2, Hooks, INTERNET},
+    bench::{BOTH, Bench, EXTERNAL2, Hooks, INTERNET, laboratory},
     frames::{self, ACK, CLIENT, FIN, GATEWAY, Place, RST, SERVER, SYN},
 };
 
@@ -103,7 +103,7 @@ fn rfc5927_4_1_guesses_of_a_quoted_segment_are_dropped() {
 /// packets of that service's clients. The port is not given out while a socket has it.
 #[test]
 fn cve_2021_3773_a_port_of_a_service_of_the_gateway_is_not_given_out() {
-    let lab = Arc::new(Lab::builder(Offloads::On).external([EXTERNAL2]).build());
+    let lab = Arc::new(laboratory().external([EXTERNAL2]).build());
     let mut bench = Bench::in_lab(Arc::clone(&lab), 64);
     // Two ports, of which a service has one: chance would not do.
     bench.apply(&format!("{INTERNET}ports = \"8080-8081\"\n"));

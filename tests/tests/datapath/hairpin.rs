@@ -9,13 +9,13 @@ use std::{
 use nat_common::{stats::Hook, verdict::Verdict};
 use nat_ctl::{datapath::State as _, session::SessionView};
 use nat_tests::lab::{
-    Lab, Offloads,
+    Lab,
     process::ip,
     topology::{CLIENT2, EXTERNAL, INSIDE},
 };
 
 use super::{
-    bench::{Bench, EXTERNAL2, Seen},
+    bench::{Bench, EXTERNAL2, Seen, laboratory},
     frames::{self, ACK, CLIENT, RST, SERVER, SYN, TTL},
 };
 
@@ -46,7 +46,7 @@ const A_OUTSIDE: (Ipv4Addr, u16) = (EXTERNAL, 4000);
 const B_OUTSIDE: (Ipv4Addr, u16) = (EXTERNAL2, 5000);
 
 fn in_a_lab(rules: &str) -> (Bench, Arc<Lab>) {
-    let lab = Arc::new(Lab::builder(Offloads::On).external([EXTERNAL2]).build());
+    let lab = Arc::new(laboratory().external([EXTERNAL2]).build());
     let mut bench = Bench::in_lab(Arc::clone(&lab), 64);
     bench.apply(rules);
     (bench, lab)

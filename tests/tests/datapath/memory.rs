@@ -7,7 +7,6 @@ use nat_common::{
     verdict::Verdict,
 };
 use nat_ctl::datapath::{State as _, kernel::maps::Sizes};
-use nat_tests::lab::{Lab, Offloads};
 
 use super::{
     bench::{self, BOTH, Bench, INTERNET, NO_COOLDOWN},
@@ -55,7 +54,7 @@ impl Busy {
     }
 
     fn with(hook: Hook, rules: &str, sizes: Sizes, cooldown: Cooldown) -> Self {
-        let lab = Lab::new(Offloads::On);
+        let lab = bench::laboratory().build();
         bench::neighbour_at(&lab, "lan0", "10.77.0.2");
         bench::neighbour_at(&lab, "wan0", "203.0.113.10");
         let mut bench = Bench::sized(Arc::new(lab), sizes);
@@ -153,6 +152,32 @@ fn other_ports_are_used_and_left_alone_at_once() {
         // And back.
         busy.bench.apply(&rules(""));
         busy.fill(PORTS - 10);
+    }
+}
+
+/// A session that goes on under a shorter timeout ends earlier than it would have.
+#[test]
+fn a_shorter_timeout_frees_at_the_new_end() {
+    for hooks in BOTH {
+        let two = |udp: u32| {
+            let ports = "ports = \"2000-2001\"\nmapping = \"address-and-port-dependent\"\n";
+            format!("[timeouts]\nudp = \"{udp}s\"\n{INTERNET}{ports}")
+        };
+        let sizes = Sizes { sessions: 64, cooling: 64 };
+        let mut busy = Busy::with(hooks.out, &two(300), sizes, NO_COOLDOWN);
+        let sessions = [busy.frame(), busy.frame()];
+        busy.bench.send_all(busy.hook, &sessions);
+        busy.bench.advance(Duration::from_secs(200));
+        busy.bench.send_all(busy.hook, &sessions);
+        busy.bench.apply(&two(60));
+        assert_eq!(busy.open().0, Verdict::NoPort, "both live, for 301 s more");
+        busy.bench.advance(Duration::from_secs(5));
+        busy.bench.send_all(busy.hook, &sessions);
+        // Beyond what they would have lived without an answer, too. Nobody has removed them.
+        busy.bench.advance(Duration::from_secs(100));
+        for _ in 0..2 {
+            assert_eq!(busy.open().0, Verdict::TranslatedOut);
+        }
     }
 }
 

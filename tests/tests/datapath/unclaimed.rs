@@ -6,10 +6,10 @@ use std::{
 };
 
 use nat_common::{stats::Hook, verdict::Verdict};
-use nat_tests::lab::{Lab, Offloads, topology::EXTERNAL};
+use nat_tests::lab::{Lab, topology::EXTERNAL};
 
 use super::{
-    bench::{Bench, EXTERNAL2, INTERNET},
+    bench::{Bench, EXTERNAL2, INTERNET, laboratory},
     frames::{self, ACK, CLIENT, GATEWAY, RST, SERVER, SYN},
 };
 
@@ -17,7 +17,7 @@ const PORTS: &str = "ports = \"2000-3000\"\n";
 
 /// With both external addresses, and the laboratory around it.
 fn in_a_lab(rules: &str) -> (Bench, Arc<Lab>) {
-    let lab = Arc::new(Lab::builder(Offloads::On).external([EXTERNAL2]).build());
+    let lab = Arc::new(laboratory().external([EXTERNAL2]).build());
     let mut bench = Bench::in_lab(Arc::clone(&lab), 64);
     bench.apply(rules);
     (bench, lab)

@@ -168,6 +168,12 @@ pub fn limits(limits: &Limits) -> ClientLimits {
     ClientLimits { sessions, half_open, new_per_second, zero: 0 }
 }
 
+/// How many tuples have been released before their time.
+pub fn released(maps: &Maps) -> u64 {
+    let counters = maps.cooldown_counters.get(&0, 0).unwrap();
+    counters.iter().map(|counters| counters.released_early).sum()
+}
+
 /// Where what has begun to rest lately differs.
 pub fn resting(model: &Model, bench: &Bench, begun: &[Flow]) -> Vec<String> {
     let Some(settings) = model.table.as_ref().map(|table| table.cooldown) else {

@@ -30,8 +30,9 @@ use super::{
 const COUNTERS_EVERY: u64 = 1000;
 const SESSIONS_EVERY: u64 = 1000;
 
-/// Tuples that can rest: more than a run makes sessions, so that none is released early.
-const MAX_COOLING: u32 = 1 << 18;
+/// Tuples that can rest: more than a run makes sessions, so that none is released early, or so few that
+/// many are.
+const MAX_COOLING: [u32; 3] = [1 << 18, 1 << 18, 40];
 
 /// How much to run.
 pub struct Options {
@@ -89,13 +90,17 @@ fn one(kind: Kind, seed: u64, packets: u64) {
     let max_sessions = choice.of(&[24, 100, 4096]);
     let gateway = std::sync::Arc::clone(&lab);
     gateway.gateway.enter(move || {
-        let sizes = Sizes { sessions: max_sessions, cooling: MAX_COOLING };
+        let cooling = choice.of(&MAX_COOLING);
+        let sizes = Sizes { sessions: max_sessions, cooling };
         let mut bench = Bench::sized(lab, sizes);
         bench.cooldown = None;
         let model = Model::new(host, max_sessions as usize, bench.now_ns());
         let maps = bench.maps();
         let mut run = Run {
-            name: format!("{kind:?}, {max_sessions} sessions at most, NAT_MODEL_SEED={seed}"),
+            name: format!(
+                "{kind:?}, {max_sessions} sessions and {cooling} resting tuples at most, \
+                 NAT_MODEL_SEED={seed}"
+            ),
             again: again(kind, seed, packets),
             maps,
             bench,
@@ -104,6 +109,7 @@ fn one(kind: Kind, seed: u64, packets: u64) {
             history: History::default(),
             ids: HashMap::new(),
             number: 0,
+            released: (cooling == MAX_COOLING[2]).then_some(0),
             out: Vec::new(),
             turned: false,
         };
@@ -128,6 +134,8 @@ struct Run {
     ids: HashMap<String, u32>,
     /// Packets so far.
     number: u64,
+    /// Tuples that have been released before their time so far, where there is little room for them.
+    released: Option<u64>,
     /// What came out last.
     out: Vec<u8>,
     /// Whether that has been turned back.
@@ -171,6 +179,26 @@ impl Run {
         if ended != expected {
             self.fail(None, &format!("{program} should have ended {expected} sessions"));
         }
+        self.follow_releases();
+    }
+
+    /// Which tuples had to make room for others is the program's choice: at most as many as it counts,
+    /// and they rest no more.
+    fn follow_releases(&mut self) {
+        let Some(before) = self.released else { return };
+        let released = compare::released(&self.maps);
+        if released == before {
+            return;
+        }
+        self.released = Some(released);
+        let Some(settings) = self.model.table.as_ref().map(|table| table.cooldown) else { return };
+        let mut gone = self.model.resting.blocking(&settings, self.model.now_ns);
+        gone.retain(|flow| self.bench.rest_of(&compare::key(flow)).is_none());
+        if gone.len() as u64 > released - before {
+            self.fail(None, &format!("{gone:?} do not rest, {} released", released - before));
+        }
+        self.note(format!("{} tuples released before their time", gone.len()));
+        gone.iter().for_each(|flow| self.model.resting.release(flow));
     }
 
     /// The model has no part in this: no packet may see that it has happened.
@@ -231,6 +259,7 @@ impl Run {
         if let Some((flow, external)) = self.model.take_entered() {
             self.generator.opened(flow, external);
         }
+        self.follow_releases();
         if std::mem::take(&mut self.turned) {
             let frame = self.out.clone();
             let (hook, origin) = (Hook::TcIngress, Origin::Turned);

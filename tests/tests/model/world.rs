@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 use nat_common::instance::Role;
 use nat_tests::{
     lab::{
-        Lab, Offloads, process,
+        Lab, process,
         topology::{CLIENT, CLIENT2, EXTERNAL, INSIDE, SERVER, SERVER2},
     },
     model::{
@@ -14,7 +14,7 @@ use nat_tests::{
 };
 
 use super::common::{
-    bench::{EXTERNAL2, NEIGHBOUR, neighbour_at},
+    bench::{EXTERNAL2, NEIGHBOUR, laboratory, neighbour_at},
     frames::GATEWAY_MAC,
 };
 
@@ -50,7 +50,7 @@ const INSIDE_MTU: u16 = 1400;
 
 /// The laboratory, and the model's view of its gateway.
 pub fn build() -> (Arc<Lab>, Host) {
-    let lab = Lab::builder(Offloads::On).external([EXTERNAL2]).build();
+    let lab = laboratory().external([EXTERNAL2]).build();
     let mtu = format!("link set lan0 mtu {INSIDE_MTU}\n");
     process::ip(&lab.gateway, &mtu);
     let inside = [CLIENT, CLIENT2, CLIENTS[3]];

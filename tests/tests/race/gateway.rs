@@ -7,12 +7,12 @@ use nat_common::{
 };
 use nat_ctl::datapath::State;
 use nat_tests::lab::{
-    Lab, NetNs, Offloads,
+    Lab, NetNs,
     topology::{CLIENT, CLIENT2},
 };
 
 use super::{
-    bench::{Bench, INTERNET, neighbour_at},
+    bench::{Bench, INTERNET, laboratory, neighbour_at},
     common::test_run::return_code,
     cpus::{self, Lockstep},
     frames::{self, GATEWAY, View},
@@ -35,7 +35,7 @@ impl Gateway {
 
     /// One external address, and these lines in its rule.
     pub fn with_rule(lines: &str, max_sessions: u32) -> Self {
-        let lab = Arc::new(Lab::new(Offloads::On));
+        let lab = Arc::new(laboratory().build());
         neighbour_at(&lab, "lan0", &CLIENT.to_string());
         neighbour_at(&lab, "lan0", &CLIENT2.to_string());
         neighbour_at(&lab, "wan0", &frames::SERVER.to_string());
