@@ -6,7 +6,7 @@ use crate::{
 
 /// Version of everything in the maps. Part of the pin folder's name, so that programs of one
 /// layout never meet maps of another.
-pub const LAYOUT_VERSION: u32 = 7;
+pub const LAYOUT_VERSION: u32 = 8;
 
 /// The single entry of the instance map.
 #[repr(C)]
@@ -91,6 +91,101 @@ impl HookMode {
     }
 }
 
+/// Why packets of an interface reach the data path as they do.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HookReason {
+    /// The configuration says so.
+    Configured = 1,
+    /// Every interface can do XDP, as far as is known.
+    Able,
+    /// Packets come without whole checksums, and longer than any frame: veth, tap.
+    PartialChecksums,
+    /// Packets may be longer than XDP takes them.
+    Mtu,
+    /// Another XDP program is there.
+    OtherProgram,
+    /// The kernel does not say what the driver can (Linux 6.3 does).
+    Unknown,
+    /// The driver has no native XDP.
+    NoNativeXdp,
+    /// The driver takes no frames that are redirected from elsewhere.
+    NoRedirect,
+    /// The driver did not take the program.
+    Refused,
+    /// Another interface cannot: [`Interface::because_of`].
+    OtherInterface,
+    /// Forwarded packets are filtered.
+    ForwardFilter,
+    /// Whether forwarded packets are filtered is not known.
+    ForwardFilterUnknown,
+}
+
+impl HookReason {
+    pub const ALL: [Self; 12] = [
+        Self::Configured,
+        Self::Able,
+        Self::PartialChecksums,
+        Self::Mtu,
+        Self::OtherProgram,
+        Self::Unknown,
+        Self::NoNativeXdp,
+        Self::NoRedirect,
+        Self::Refused,
+        Self::OtherInterface,
+        Self::ForwardFilter,
+        Self::ForwardFilterUnknown,
+    ];
+
+    /// The name in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Configured => "configured",
+            Self::Able => "able",
+            Self::PartialChecksums => "partial-checksums",
+            Self::Mtu => "mtu",
+            Self::OtherProgram => "other-program",
+            Self::Unknown => "unknown",
+            Self::NoNativeXdp => "no-native-xdp",
+            Self::NoRedirect => "no-redirect",
+            Self::Refused => "refused",
+            Self::OtherInterface => "other-interface",
+            Self::ForwardFilter => "forward-filter",
+            Self::ForwardFilterUnknown => "forward-filter-unknown",
+        }
+    }
+
+    /// What it means, for people.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Configured => "`hook` says so",
+            Self::Able => "every interface can do native XDP",
+            Self::PartialChecksums => {
+                "a veth or tap hands over packets without whole checksums, which XDP cannot see"
+            }
+            Self::Mtu => "its MTU is larger than XDP takes",
+            Self::OtherProgram => "another XDP program is attached to it",
+            Self::Unknown => "this kernel does not say what its driver can (Linux 6.3 does)",
+            Self::NoNativeXdp => "its driver has no native XDP",
+            Self::NoRedirect => "its driver takes no redirected frames",
+            Self::Refused => "its driver refused the XDP program",
+            Self::OtherInterface => "XDP needs all interfaces, and another one cannot",
+            Self::ForwardFilter => "netfilter filters forwarded packets, which XDP would bypass",
+            Self::ForwardFilterUnknown => {
+                "whether netfilter filters forwarded packets cannot be read (`nft` can)"
+            }
+        }
+    }
+
+    /// The reason of this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| *reason as u8 == number)
+    }
+}
+
 /// Value of the interface map, by interface index.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,6 +198,11 @@ pub struct Interface {
     pub hook: u8,
     /// Link-layer address: XDP takes frames for this one only.
     pub mac: [u8; 6],
+    /// Index of the interface that is the reason; 0 for none.
+    pub because_of: u32,
+    /// A [`HookReason`].
+    pub why: u8,
+    pub zero: [u8; 3],
 }
 
 /// Value of the device map, by [`Device::place`]: what XDP has to know of an interface for every
@@ -188,6 +288,17 @@ impl Action {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_have_numbers_and_names_of_their_own() {
+        for (at, reason) in HookReason::ALL.into_iter().enumerate() {
+            assert_eq!(HookReason::from_number(at as u8 + 1), Some(reason));
+            let same = HookReason::ALL.iter().filter(|one| one.name() == reason.name());
+            assert_eq!(same.count(), 1, "{reason:?}");
+        }
+        assert_eq!(HookReason::from_number(0), None);
+        assert_eq!(HookReason::from_number(13), None);
+    }
 
     #[test]
     fn names_come_back_and_need_room_for_their_end() {

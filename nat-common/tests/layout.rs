@@ -61,7 +61,7 @@ fn types_in_maps_have_no_padding() {
     });
     no_padding!(Device { ifindex, role, zero, mac });
     no_padding!(Hop { generation, until_ticks, ifindex, mtu, mac, zero });
-    no_padding!(Interface { name, role, hook, mac });
+    no_padding!(Interface { name, role, hook, mac, because_of, why, zero });
     no_padding!(Mapping { shared, port, zero, created_s });
     no_padding!(Owner { check, address, port, range });
     no_padding!(Shared { users, deadline_ns });

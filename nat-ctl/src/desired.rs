@@ -1,12 +1,13 @@
 //! Configuration and host → what the data path should be. Pure.
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
-use nat_common::instance::{HookMode, Role};
+use nat_common::instance::Role;
 
 use crate::{
     compile::{self, External, OutsideInterface, RuleTable, TooManyPrefixes, compile},
-    config::{Config, Hook},
+    config::Config,
     datapath::Interface,
+    hook,
     host::{Link, Network},
     source::TableKey,
     sources::{Remembered, Sources},
@@ -36,6 +37,7 @@ pub fn desired(
     network: &Network,
     sources: &mut Sources,
     remembered: &Remembered,
+    situation: &hook::Situation,
 ) -> Result<Desired, TooManyPrefixes> {
     let local = network.links.iter().flat_map(|link| link.ipv4().map(|ip| (link.index, ip)));
     let inside = config.interfaces.inside.iter().filter_map(|name| network.link(name));
@@ -47,11 +49,8 @@ pub fn desired(
     };
     let (table, mut warnings) = compile(config, &host)?;
     sources.add(&table.choices().collect(), network, &order(config), remembered);
-    let hook = match config.interfaces.hook {
-        Hook::Xdp => HookMode::Xdp,
-        // XDP is chosen only by name so far: TC does everything, on every driver.
-        Hook::Auto | Hook::Tc => HookMode::Tc,
-    };
+    let choices = hook::choose(config, network, situation);
+    warnings.extend(situation.warning(&choices));
     let sides =
         [(&config.interfaces.outside, Role::Outside), (&config.interfaces.inside, Role::Inside)];
     let mut interfaces = Vec::new();
@@ -60,7 +59,10 @@ pub fn desired(
             match network.link(name) {
                 Some(link) if link.ethernet => {
                     let (index, mac) = (link.index, link.mac);
-                    interfaces.push(Interface { index, name: name.clone(), role, hook, mac });
+                    let choice = choices.get(&index).copied().unwrap_or(hook::Choice::TC);
+                    let hook::Choice { mode: hook, why, because_of } = choice;
+                    let name = name.clone();
+                    interfaces.push(Interface { index, name, role, hook, why, because_of, mac });
                 }
                 Some(_) => warnings.push(format!("`{name}` is not an Ethernet interface")),
                 None => warnings.push(format!(

@@ -16,6 +16,7 @@ pub mod datapath;
 mod desired;
 pub mod exit;
 mod fragments;
+mod hook;
 pub mod host;
 pub mod lint;
 mod logging;

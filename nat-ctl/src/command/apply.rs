@@ -12,7 +12,8 @@ use crate::{
     datapath::State,
     desired::{desired, lacking},
     exit::{Exit, Failure},
-    host::{Namespace, Network, preflight},
+    hook,
+    host::{Namespace, Network, forward_filters, preflight},
     output::{Out, sanitise},
     plan::Plan,
     sources::{Remembered, Sources},
@@ -60,7 +61,9 @@ pub fn run(global: &Global, args: &ApplyArgs, out: Out) -> Result<Exit, Failure>
 }
 
 fn without_controller(global: &Global, loaded: Loaded, dry_run: bool) -> Result<Answer, Failure> {
-    let in_force = open(global)?.config()?;
+    let pinned = open(global)?;
+    let in_force = pinned.config()?;
+    let ours = pinned.interfaces()?;
     let old = in_force.map(|old| Config::parse(&old.text, &old.name)).transpose()?;
     let plan = old.map(|old| Plan::between(&old, &loaded.config)).unwrap_or_default();
     plan.refuse_if_not_live()?;
@@ -73,7 +76,8 @@ fn without_controller(global: &Global, loaded: Loaded, dry_run: bool) -> Result<
         let network = Network::read().await?;
         let mut sources = Sources::default();
         let remembered = Remembered::new();
-        let wanted = desired(&loaded.config, &network, &mut sources, &remembered)?;
+        let situation = hook::Situation::of(&loaded.config, &network, &ours, forward_filters);
+        let wanted = desired(&loaded.config, &network, &mut sources, &remembered, &situation)?;
         let mut warnings = wanted.warnings;
         warnings.extend(lacking(&wanted.table, &network, &sources));
         if !dry_run {

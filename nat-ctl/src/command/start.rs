@@ -17,7 +17,8 @@ use crate::{
     },
     desired::desired,
     exit::Failure,
-    host::{Namespace, Network, preflight::Kernel},
+    hook,
+    host::{Namespace, Network, forward_filters, preflight::Kernel},
     source::TableKey,
     sources::{Remembered, Sources, choice},
 };
@@ -117,8 +118,10 @@ pub fn start(
     let pinned = Pinned::open(&pins, None).ok();
     let remembered = pinned.as_ref().map(|pinned| remembered(pinned, &config, &network));
     let before = pinned.as_ref().map(static_routes).unwrap_or_default();
-    drop(pinned);
-    let desired = desired(&config, &network, &mut sources, &remembered.unwrap_or_default())?;
+    let ours = pinned.and_then(|pinned| pinned.interfaces().ok()).unwrap_or_default();
+    let situation = hook::Situation::of(&config, &network, &ours, forward_filters);
+    let remembered = remembered.unwrap_or_default();
+    let desired = desired(&config, &network, &mut sources, &remembered, &situation)?;
     let log = if global.verbose > 1 { LogLevel::Trace } else { LogLevel::Off };
     let mut attached = kernel::take(Plan {
         pins,
@@ -154,6 +157,7 @@ pub fn start(
     attached.hold_fragments()?;
     attached.answer_refusals()?;
     let controller = Controller::new(attached, source, config, text, network, sources, desired);
+    controller.say_hooks(&[]);
     controller.warnings().for_each(|warning| tracing::warn!("{warning}"));
     Ok((controller, StaticRoutes::new(before)))
 }

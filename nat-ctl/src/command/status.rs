@@ -10,6 +10,7 @@ use crate::{
     clock, cooling,
     datapath::{PoolState, State},
     exit::{Exit, Failure},
+    hook,
     output::{Out, Style, Table, Tone, units},
     source,
 };
@@ -43,6 +44,12 @@ struct Interface {
     index: u32,
     role: &'static str,
     hook: &'static str,
+    why: &'static str,
+    /// The interface that is the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because_of: Option<String>,
+    #[serde(skip)]
+    because: String,
 }
 
 #[derive(Serialize)]
@@ -167,12 +174,15 @@ fn status(state: &impl State, name: &str, now_ns: u64) -> Result<Status, Failure
         controller: Controller { running, pid: running.then_some(instance.controller_pid) },
         rules,
         interfaces: interfaces
-            .into_iter()
+            .iter()
             .map(|interface| Interface {
-                name: interface.name,
+                name: interface.name.clone(),
                 index: interface.index,
                 role: interface.role.name(),
                 hook: interface.hook.name(),
+                why: interface.why.name(),
+                because_of: hook::culprit(interface, &interfaces).map(str::to_owned),
+                because: hook::because(interface, &interfaces),
             })
             .collect(),
         sessions: Sessions { live, max: instance.max_sessions },
@@ -246,9 +256,10 @@ fn text(status: &Status, style: Style) -> String {
         status.cooling.cooling,
         status.cooling.max,
     );
-    let mut interfaces = Table::new(&["INTERFACE", "ROLE", "HOOK"]);
+    let mut interfaces = Table::new(&["INTERFACE", "ROLE", "HOOK", "WHY"]);
     for interface in &status.interfaces {
-        interfaces.row([interface.name.as_str(), interface.role, interface.hook]);
+        let Interface { name, role, hook, because, .. } = interface;
+        interfaces.row([name.as_str(), *role, *hook, because.as_str()]);
     }
     text.push_str(&interfaces.render(style));
     let mut rules = Table::new(&["RULE", "ACTION", "INTERFACE", "EXTERNAL ADDRESSES"]);
@@ -281,7 +292,7 @@ mod tests {
         addr::{Ipv4, Port},
         cooldown::{Reason, Resting},
         flow::{FlowKey, Protocol},
-        instance::{HookMode, Role},
+        instance::{HookMode, HookReason, Role},
     };
 
     use super::*;
@@ -301,6 +312,8 @@ mod tests {
             name: "wan0".to_owned(),
             role: Role::Outside,
             hook: HookMode::Tc,
+            why: HookReason::OtherInterface,
+            because_of: 2,
             mac: [0; 6],
         };
         let mut fake = Fake { interfaces: vec![wan], ..Fake::default() };

@@ -23,10 +23,11 @@ use crate::{
     clock,
     compile::External,
     config::{Action, Config, OnAddressRemoved},
-    datapath::{ConfigText, Datapath, State},
+    datapath::{ConfigText, Datapath, Interface, State},
     desired::{Desired, desired, lacking, order},
     exit::Failure,
-    host::{Network, NetworkDelta},
+    hook::{self, Situation},
+    host::{Network, NetworkDelta, forward_filters},
     plan::Plan,
     sources::{Moved, Remembered, Sources},
 };
@@ -107,7 +108,9 @@ impl<D: Datapath> Controller<D> {
         let config = Config::parse(&text.text, &text.name)?;
         let plan = Plan::between(&self.config, &config);
         plan.refuse_if_not_live()?;
-        let wanted = desired(&config, &self.network, &mut self.sources, &Remembered::new());
+        let situation = self.situation(&config);
+        let none = Remembered::new();
+        let wanted = desired(&config, &self.network, &mut self.sources, &none, &situation);
         let applied = wanted.map_err(Failure::from).and_then(|new| {
             let mut warnings = new.warnings.clone();
             let lacking = lacking(&new.table, &self.network, &self.sources);
@@ -163,7 +166,9 @@ impl<D: Datapath> Controller<D> {
 
     /// Brings rules and programs in line with links and addresses.
     fn follow_links(&mut self) -> Result<(), Failure> {
-        let new = desired(&self.config, &self.network, &mut self.sources, &Remembered::new())?;
+        let situation = self.situation(&self.config);
+        let none = Remembered::new();
+        let new = desired(&self.config, &self.network, &mut self.sources, &none, &situation)?;
         warn_of_new(&new.warnings, &self.desired.warnings);
         if new != self.desired || self.torn {
             let text = self.text.clone();
@@ -175,6 +180,22 @@ impl<D: Datapath> Controller<D> {
         }
         self.sources.keep(&self.desired.choices(), &order(&self.config));
         Ok(())
+    }
+
+    /// What [`desired`] has to know to choose hooks for this configuration.
+    fn situation(&self, config: &Config) -> Situation {
+        Situation::of(config, &self.network, &self.desired.interfaces, forward_filters)
+    }
+
+    /// Says how packets reach the data path, and why, where that was not so `before`.
+    pub fn say_hooks(&self, before: &[Interface]) {
+        // Whoever looks for it finds it in `status`, too.
+        let now = self.datapath.interfaces().unwrap_or_default();
+        let how = |one: &Interface| (one.index, one.hook, one.why, one.because_of);
+        for one in now.iter().filter(|one| !before.iter().any(|old| how(old) == how(one))) {
+            let because = hook::because(one, &now);
+            tracing::info!("{} ({}): {}: {because}", one.name, one.role.name(), one.hook.name());
+        }
     }
 
     fn warn_of_move(&self, moved: &Moved) {
@@ -226,9 +247,11 @@ impl<D: Datapath> Controller<D> {
     /// traffic that leaves by a new one before its rules know it is dropped.
     fn put_in_force(&mut self, new: Desired, text: &ConfigText) -> Result<(), Failure> {
         if new.interfaces != self.desired.interfaces {
+            let before = self.datapath.interfaces()?;
             for done in self.datapath.attach(&new.interfaces)? {
                 tracing::info!("{done}");
             }
+            self.say_hooks(&before);
         }
         if let Err(error) = self.datapath.apply(&new.table, &self.sources, text) {
             // Best effort: the error that counts is the first.

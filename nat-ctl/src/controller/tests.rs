@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::{
     datapath::{State, fake::Fake},
+    hook::Situation,
     host::{Address, Link},
 };
 
@@ -29,6 +30,7 @@ fn link(index: u32, name: &str, address: [u8; 4]) -> Link {
         mtu: 1500,
         up: true,
         addresses: vec![Address { ip: address.into(), prefix_len: 24, flags: Default::default() }],
+        ..Link::default()
     }
 }
 
@@ -41,7 +43,8 @@ fn controller() -> Controller<Fake> {
     let text = text(&rule("internet", "0.0.0.0/0"));
     let config = Config::parse(&text.text, &text.name).unwrap();
     let mut sources = Sources::default();
-    let desired = desired(&config, &host(2), &mut sources, &Remembered::new()).unwrap();
+    let (none, situation) = (Remembered::new(), Situation::default());
+    let desired = desired(&config, &host(2), &mut sources, &none, &situation).unwrap();
     let mut fake = Fake::default();
     fake.apply(&desired.table, &sources, &text).unwrap();
     fake.attach(&desired.interfaces).unwrap();

@@ -13,7 +13,7 @@ use ipnet::Ipv4Net;
 use nat_common::{
     cooldown::{Cooldown, CooldownCounters, Resting},
     flow::FlowKey,
-    instance::{HookMode, Instance, Role},
+    instance::{HookMode, HookReason, Instance, Role},
     mapping::Behaviour,
     rule::Action,
     session::Session,
@@ -52,6 +52,9 @@ pub struct Interface {
     pub name: String,
     pub role: Role,
     pub hook: HookMode,
+    pub why: HookReason,
+    /// The interface that is the reason; 0 for none.
+    pub because_of: u32,
     pub mac: [u8; 6],
 }
 
@@ -159,7 +162,8 @@ pub trait Datapath: State {
     /// Ends sessions, by their outbound keys; returns how many.
     fn end(&mut self, keys: &[FlowKey]) -> Result<u32, Error>;
     /// Has the programs run on exactly these interfaces. Says what it did. On an error no
-    /// interface has more than it had before.
+    /// interface has more than it had before. Where XDP is not a must ([`HookReason::Able`]) and one
+    /// of them cannot do it after all, all of them have TC.
     fn attach(&mut self, interfaces: &[Interface]) -> Result<Vec<String>, Error>;
     /// Removes ended sessions; returns how many.
     fn sweep(&mut self) -> Result<u32, Error>;

@@ -1,4 +1,5 @@
 //! This machine: its namespaces, privileges, network interfaces and routes. rtnetlink only here.
+mod filters;
 mod follow;
 mod ipv6;
 mod lookup;
@@ -14,7 +15,9 @@ mod tables;
 mod view;
 mod watch;
 mod ways;
+mod xdp;
 
+pub use filters::{Filters, forward_filters};
 pub use follow::NetworkDelta;
 pub use lookup::{RouteTo, look_up};
 pub use namespace::Namespace;
@@ -24,3 +27,4 @@ pub use tables::Tables;
 pub use view::AddressOrder;
 pub use watch::{Change, Watch};
 pub use ways::Ways;
+pub use xdp::{XdpFeatures, features as xdp_features};

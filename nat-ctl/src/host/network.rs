@@ -17,6 +17,7 @@ use super::{
     parse,
     routes::Routes,
     tables::{Rule, Tables},
+    xdp::{self, XdpFeatures},
 };
 use crate::{exit::Failure, source::Flags};
 
@@ -34,6 +35,12 @@ pub struct Link {
     /// Set up by the administrator (IFF_UP). Without that the kernel has no routes over it. A
     /// missing carrier takes no route away (unless `ignore_routes_with_linkdown` is set).
     pub up: bool,
+    /// As in `ip -details link`: `veth`, `bridge`, …; None for hardware.
+    pub kind: Option<String>,
+    /// Whether an XDP program is attached, anybody's.
+    pub has_xdp: bool,
+    /// What the driver can do with XDP; None if the kernel does not say.
+    pub xdp: Option<XdpFeatures>,
     /// In the kernel's order, of IPv4: all primary addresses, then all secondary ones.
     pub addresses: Vec<Address>,
 }
@@ -82,6 +89,10 @@ impl Network {
             for (index, address) in netlink.dump(&query, parse::address).await? {
                 let link = links.iter_mut().find(|link| link.index == index);
                 link.into_iter().for_each(|link| link.addresses.push(address));
+            }
+            let features = xdp::features();
+            for link in &mut links {
+                link.xdp = features.as_ref().and_then(|known| known.get(&link.index)).copied();
             }
             let tables = read_tables(&mut netlink, AddressFamily::Inet).await?;
             Ok(Self { links, routes: Routes::default(), tables })

@@ -30,8 +30,24 @@ const NEIGHBOUR_HEADER: usize = 12;
 /// include/uapi/linux/if_addr.h; not in libc.
 const IFA_FLAGS: u16 = 8;
 
+/// include/uapi/linux/if_link.h; not in libc.
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_ATTACHED: u16 = 2;
+const XDP_ATTACHED_NONE: u8 = 0;
+
+/// Attributes within one.
+fn nested(value: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    attributes(value, 0)
+}
+
+/// Zero-terminated text.
+fn text(value: &[u8]) -> String {
+    let bytes = value.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
 /// Attributes by kind; a broken one ends the list.
-fn attributes(payload: &[u8], header: usize) -> impl Iterator<Item = (u16, &[u8])> {
+pub(super) fn attributes(payload: &[u8], header: usize) -> impl Iterator<Item = (u16, &[u8])> {
     let list = NlasIterator::new(payload.get(header..).unwrap_or_default());
     list.map_while(Result::ok).map(|attribute| {
         let (kind, length) = (attribute.kind(), usize::from(attribute.length()));
@@ -66,11 +82,16 @@ pub(super) fn link(payload: &[u8]) -> Option<Link> {
     };
     for (kind, value) in attributes(payload, LINK_HEADER) {
         match kind {
-            libc::IFLA_IFNAME => {
-                let name = value.split(|byte| *byte == 0).next().unwrap_or_default();
-                link.name = String::from_utf8_lossy(name).into_owned();
-            }
+            libc::IFLA_IFNAME => link.name = text(value),
             libc::IFLA_MTU => link.mtu = number(value).unwrap_or_default(),
+            libc::IFLA_LINKINFO => {
+                let kind = nested(value).find(|(kind, _)| *kind == libc::IFLA_INFO_KIND);
+                link.kind = kind.map(|(_, value)| text(value));
+            }
+            IFLA_XDP => {
+                let attached = nested(value).find(|(kind, _)| *kind == IFLA_XDP_ATTACHED);
+                link.has_xdp = attached.is_some_and(|(_, mode)| mode != [XDP_ATTACHED_NONE]);
+            }
             libc::IFLA_ADDRESS => link.mac = value.try_into().unwrap_or_default(),
             _ => {}
         }

@@ -161,7 +161,7 @@ fn port_list(text: &str) -> Vec<RangeInclusive<u16>> {
 }
 
 /// Child processes are in the network namespace of the thread that starts them.
-fn nftables() -> Option<Value> {
+pub(super) fn nftables() -> Option<Value> {
     let nft = Command::new("nft")
         .args(["-j", "list", "ruleset"])
         .stdin(Stdio::null())

@@ -16,6 +16,7 @@ mod sources;
 mod static_routes;
 mod ties;
 
+pub(crate) use self::netfilter::forward_filters;
 use crate::config::Config;
 use crate::host::Snapshot;
 

@@ -42,18 +42,7 @@ pub(super) fn bypassed_forward_rules(config: &Config, host: &Snapshot) -> Vec<Fi
     if config.interfaces.hook != Hook::Xdp {
         return Vec::new();
     }
-    let with_rules: BTreeSet<_> = objects(ruleset, "rule").map(place).collect();
-    let bypassed = objects(ruleset, "chain").filter(|chain| {
-        let name = (text(chain, "family"), text(chain, "table"), text(chain, "name"));
-        is_ipv4(chain)
-            && text(chain, "hook") == "forward"
-            && (text(chain, "policy") == "drop" || with_rules.contains(&name))
-    });
-    let names: Vec<String> = bypassed
-        .map(|chain| {
-            format!("{} {} {}", text(chain, "family"), text(chain, "table"), text(chain, "name"))
-        })
-        .collect();
+    let names = forward_filters(ruleset);
     if names.is_empty() {
         return Vec::new();
     }
@@ -65,6 +54,22 @@ pub(super) fn bypassed_forward_rules(config: &Config, host: &Snapshot) -> Vec<Fi
         ),
         "write `hook = \"tc\"`, or say in nat-ctl's rules what may pass (`action = \"drop\"`)",
     )]
+}
+
+/// Family, table and name of the chains that filter forwarded packets.
+pub(crate) fn forward_filters(ruleset: &Value) -> Vec<String> {
+    let with_rules: BTreeSet<_> = objects(ruleset, "rule").map(place).collect();
+    let bypassed = objects(ruleset, "chain").filter(|chain| {
+        let name = (text(chain, "family"), text(chain, "table"), text(chain, "name"));
+        is_ipv4(chain)
+            && text(chain, "hook") == "forward"
+            && (text(chain, "policy") == "drop" || with_rules.contains(&name))
+    });
+    bypassed
+        .map(|chain| {
+            format!("{} {} {}", text(chain, "family"), text(chain, "table"), text(chain, "name"))
+        })
+        .collect()
 }
 
 /// The elements of a kind.

@@ -17,7 +17,7 @@ use nat_common::{
     addr::Ipv4,
     cooldown::{Cooldown, CooldownCounters, Reason, Resting},
     flow::FlowKey,
-    instance::{self, Device, HookMode, Instance, Role, stored},
+    instance::{self, Device, HookMode, HookReason, Instance, Role, stored},
     limit::{Client, ClientLimits},
     limits::SWEEP_SESSIONS_MAX,
     refusal::Refusal,
@@ -191,6 +191,9 @@ impl Bench {
                 role: role as u8,
                 hook: HookMode::Tc as u8,
                 mac: frames::GATEWAY_MAC,
+                because_of: 0,
+                why: HookReason::Configured as u8,
+                zero: [0; 3],
             };
             maps.interfaces.insert(index, interface, 0).unwrap();
             let device = Device { ifindex: index, role: role as u8, zero: 0, mac: interface.mac };

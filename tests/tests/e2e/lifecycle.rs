@@ -1,7 +1,7 @@
 //! Start, end, crash and removal.
 use std::time::Duration;
 
-use nat_common::instance::{HookMode, Role};
+use nat_common::instance::{HookMode, HookReason, Role};
 use nat_ctl::{
     compile::{Host, OutsideInterface, compile},
     config::Config,
@@ -104,6 +104,8 @@ fn clsact_filters_do_what_tcx_links_do() {
             name: name.to_owned(),
             role,
             hook: HookMode::Tc,
+            why: HookReason::Configured,
+            because_of: 0,
             mac: [0; 6],
         };
         let outside = OutsideInterface {

@@ -11,6 +11,7 @@ mod exhaustion;
 mod fragments;
 mod gateway;
 mod hairpin;
+mod hook;
 mod host_changes;
 mod icmp;
 mod lifecycle;

@@ -1,5 +1,8 @@
 //! Programs ↔ interfaces.
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use aya::{
     Ebpf,
@@ -46,6 +49,11 @@ pub fn wanted(role: Role, mode: HookMode, hook: Hook) -> bool {
     }
 }
 
+/// Whether a hook is XDP's.
+pub const fn is_xdp(hook: Hook) -> bool {
+    matches!(hook, Hook::XdpInside | Hook::XdpOutside)
+}
+
 /// A link that is pinned already.
 pub struct Pinned {
     path: PathBuf,
@@ -76,16 +84,21 @@ pub enum Done {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Added {
     /// The pin of a new link.
-    Pin(PathBuf),
+    Pin(PathBuf, Hook),
     /// A clsact filter of this interface and hook.
     Filter(String, Hook),
 }
 
 impl Added {
+    /// Whether it is XDP's.
+    pub const fn is_xdp(&self) -> bool {
+        matches!(self, Self::Pin(_, hook) if is_xdp(*hook))
+    }
+
     /// Takes it back.
     pub fn undo(self) {
         match self {
-            Self::Pin(path) => drop(fs::remove_file(path)),
+            Self::Pin(path, hook) => drop(remove(&path, hook)),
             Self::Filter(interface, hook) => detach_filter(&interface, hook),
         }
     }
@@ -129,7 +142,7 @@ pub fn ensure(
             let link = FdLink::try_from(link)
                 .map_err(|error| failed.help(&error, no_native_xdp(&interface.name)))?;
             link.pin(&path).map_err(|error| failed.with(&error))?;
-            Ok(Done::Attached(Added::Pin(path)))
+            Ok(Done::Attached(Added::Pin(path, hook)))
         }
         Hook::TcEgress | Hook::TcIngress | Hook::TcInside if kind == TcKind::Clsact => {
             attach_filter(ebpf, &interface.name, hook, known).map_err(|error| {
@@ -147,9 +160,18 @@ pub fn ensure(
             let link = program.take_link(id).map_err(|error| failed.with(&error))?;
             let link = FdLink::try_from(link).map_err(|error| failed.with(&error))?;
             link.pin(&path).map_err(|error| failed.with(&error))?;
-            Ok(Done::Attached(Added::Pin(path)))
+            Ok(Done::Attached(Added::Pin(path, hook)))
         }
     }
+}
+
+/// Removes a pinned link; whether it was there.
+fn remove(path: &Path, hook: Hook) -> bool {
+    if is_xdp(hook) {
+        // If it fails, removing the pin does the same a little later.
+        let _ = link::detach(path);
+    }
+    fs::remove_file(path).is_ok()
 }
 
 /// Removes the links that no interface wants, XDP's first.
@@ -160,7 +182,7 @@ pub fn remove_unwanted(there: &[Pinned], interfaces: &[Interface]) -> Vec<PathBu
             let still_wanted = interfaces.iter().any(|interface| {
                 interface.index == pin.ifindex && wanted(interface.role, interface.hook, hook)
             });
-            if !still_wanted && fs::remove_file(&pin.path).is_ok() {
+            if !still_wanted && remove(&pin.path, hook) {
                 removed.push(pin.path.clone());
             }
         }

@@ -1,10 +1,14 @@
-//! What the kernel says of a link: BPF_OBJ_GET_INFO_BY_FD, of which aya shows no interface.
+//! What aya does not offer for links: their interface (BPF_OBJ_GET_INFO_BY_FD), and an end at once
+//! (BPF_LINK_DETACH).
 use std::{io, os::fd::AsRawFd, path::Path};
 
 use aya::programs::links::{FdLink, PinnedLink};
 
 /// `BPF_OBJ_GET_INFO_BY_FD` of `enum bpf_cmd` (include/uapi/linux/bpf.h).
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+
+/// `BPF_LINK_DETACH`, likewise.
+const BPF_LINK_DETACH: libc::c_int = 34;
 
 /// The `info` member of `union bpf_attr`.
 #[repr(C)]
@@ -53,6 +57,19 @@ pub fn interface_index(path: &Path) -> io::Result<u32> {
         )
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(info.ifindex) }
+}
+
+/// Takes the program of a pinned XDP link away at once. Removing the pin alone does so when the kernel
+/// gets round to it, and until then no other program can be attached.
+pub fn detach(path: &Path) -> io::Result<()> {
+    let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
+    let fd = object(&path)?;
+    let link_fd = fd.as_raw_fd() as u32;
+    // SAFETY: the kernel reads the four bytes of the descriptor, which outlive the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_LINK_DETACH, &raw const link_fd, size_of::<u32>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// `BPF_OBJ_GET`: the object behind a pin.

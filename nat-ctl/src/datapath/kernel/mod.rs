@@ -28,7 +28,7 @@ use aya_log::EbpfLogger;
 use nat_common::{
     cooldown::Resting,
     flow::FlowKey,
-    instance::{self, COOLING_LOST, Device, Instance, stored},
+    instance::{self, COOLING_LOST, Device, HookReason, Instance, stored},
     limits::{CLEAR_TUPLES_MAX, INTERFACES_MAX, SWEEP_SESSIONS_MAX},
     session,
     stats::Hook,
@@ -45,7 +45,13 @@ use self::{
 use super::{
     ChoiceChange, Choices, ConfigText, Datapath, Error, Interface, State, error::AnyError,
 };
-use crate::{clock, compile::RuleTable, host::Namespace, source::TableKey};
+use crate::{
+    clock,
+    compile::RuleTable,
+    hook,
+    host::{self, Namespace},
+    source::TableKey,
+};
 
 /// What [`take`] needs to know.
 pub struct Plan {
@@ -280,7 +286,8 @@ impl Datapath for Attached {
         self.place_devices(interfaces)?;
         let mut done = Vec::new();
         let mut added = Vec::new();
-        for hook in attach::ATTACH_ORDER {
+        let mut chosen = interfaces.to_vec();
+        'hooks: for hook in attach::ATTACH_ORDER {
             for interface in interfaces {
                 if !attach::wanted(interface.role, interface.hook, hook) {
                     continue;
@@ -293,6 +300,12 @@ impl Datapath for Attached {
                         done.push(format!("attached {} to {}", hook.name(), interface.name));
                         added.push(what);
                     }
+                    // XDP comes last: TC is everywhere by now.
+                    Err(error) if attach::is_xdp(hook) && hook::is_choice(interface) => {
+                        tracing::warn!("{error}");
+                        hook::fall_back(&mut chosen, interface.index, HookReason::Refused);
+                        break 'hooks;
+                    }
                     Err(error) => {
                         added.into_iter().for_each(Added::undo);
                         // The error that counts is the first.
@@ -303,7 +316,19 @@ impl Datapath for Attached {
                 }
             }
         }
-        let removed = attach::remove_unwanted(&there, interfaces);
+        // Some drivers say so only when they have a program.
+        if chosen.iter().any(hook::is_choice)
+            && let Some(features) = host::xdp_features()
+            && let Some(index) = hook::not_redirectable(&chosen, &features)
+        {
+            hook::fall_back(&mut chosen, index, HookReason::NoRedirect);
+        }
+        if chosen != interfaces {
+            added.into_iter().filter(Added::is_xdp).for_each(Added::undo);
+            done.retain(|done| !done.starts_with("attached xdp"));
+            self.add_interfaces(&chosen)?;
+        }
+        let removed = attach::remove_unwanted(&there, &chosen);
         done.extend(removed.iter().filter_map(|path| {
             let name = path.file_name()?.to_string_lossy();
             Some(format!("removed {name}"))
@@ -377,6 +402,9 @@ impl Attached {
                 role: interface.role as u8,
                 hook: interface.hook as u8,
                 mac: interface.mac,
+                because_of: interface.because_of,
+                why: interface.why as u8,
+                zero: [0; 3],
             };
             let map = &mut self.pinned.maps.interfaces;
             map.insert(interface.index, entry, 0)

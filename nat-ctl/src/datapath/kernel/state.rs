@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use nat_common::{
     cooldown::{Cooldown, CooldownCounters, Resting},
     flow::FlowKey,
-    instance::{HookMode, Instance, Role, text},
+    instance::{HookMode, HookReason, Instance, Role, text},
     limits::RULE_IDS_MAX,
     rule::Action,
     session::Session,
@@ -110,6 +110,8 @@ impl State for Pinned {
                 } else {
                     Role::Outside
                 },
+                why: HookReason::from_number(interface.why).unwrap_or(HookReason::Unknown),
+                because_of: interface.because_of,
                 hook: if interface.hook == HookMode::Xdp as u8 {
                     HookMode::Xdp
                 } else {

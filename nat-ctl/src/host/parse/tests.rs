@@ -1,7 +1,7 @@
 //! Messages are written by the crate whose own parser is not used.
 use netlink_packet_route::{
     address::{AddressAttribute, AddressFlags, AddressMessage, CacheInfo},
-    link::{LinkAttribute, LinkMessage},
+    link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage, LinkXdp, XdpAttached},
     route::{
         RouteAddress, RouteAttribute, RouteMessage, RouteNextHop, RouteNextHopFlags, RouteProtocol,
         RouteVia,
@@ -28,6 +28,8 @@ fn a_link() {
         LinkAttribute::IfName("wan0".to_owned()),
         LinkAttribute::Other(DefaultNla::new(4000, vec![1, 2, 3])),
         LinkAttribute::Mtu(1492),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]),
+        LinkAttribute::Xdp(vec![LinkXdp::Attached(XdpAttached::Driver)]),
         LinkAttribute::Address(vec![2, 0, 0, 0, 0, 9]),
     ];
     let expected = Link {
@@ -37,13 +39,18 @@ fn a_link() {
         mac: [2, 0, 0, 0, 0, 9],
         mtu: 1492,
         up: true,
+        kind: Some("veth".to_owned()),
+        has_xdp: true,
+        xdp: None,
         addresses: Vec::new(),
     };
     assert_eq!(link(&bytes(&message)), Some(expected));
     message.header.flags = LinkFlags::Running;
     message.header.link_layer_type = LinkLayerType::None;
-    message.attributes.pop();
+    message.attributes.truncate(2);
+    message.attributes.push(LinkAttribute::Xdp(vec![LinkXdp::Attached(XdpAttached::None)]));
     let other = link(&bytes(&message)).unwrap();
+    assert!(!other.has_xdp && other.kind.is_none());
     assert!(!other.up && !other.ethernet && other.mac == [0; 6], "{other:?}");
 }
 

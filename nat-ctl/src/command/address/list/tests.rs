@@ -11,6 +11,7 @@ use super::*;
 use crate::{
     datapath::{ConfigText, Datapath as _, SessionPair, fake::Fake},
     desired::desired,
+    hook::Situation,
     host::{Address, Link, routes::Route},
     sources::{Remembered, Sources},
 };
@@ -99,7 +100,9 @@ fn fake() -> Fake {
     let text = ConfigText { name: "nat.toml".to_owned(), text: CONFIG.to_owned() };
     let config = Config::parse(CONFIG, "nat.toml").unwrap();
     let mut sources = Sources::default();
-    let desired = desired(&config, &network(), &mut sources, &Remembered::new()).unwrap();
+    let desired =
+        desired(&config, &network(), &mut sources, &Remembered::new(), &Situation::default())
+            .unwrap();
     let sessions = vec![
         session(1, [203, 0, 113, 8], NOW_NS + 1),
         session(2, [203, 0, 113, 8], NOW_NS + 1),
