@@ -1,7 +1,10 @@
 //! The first packet of all, when nobody's link-layer address is known.
+use std::time::Duration;
+
 use nat_tests::lab::{
     Offloads, Sniffer,
-    topology::{EXTERNAL, SERVER},
+    process::ip,
+    topology::{CLIENT, EXTERNAL, SERVER},
     traffic::{Ping, UdpClient, UdpEcho},
 };
 
@@ -28,5 +31,33 @@ fn unresolved_neighbours_cost_no_packet_and_no_leak() {
         let verdicts = gateway.verdicts();
         let lost = |name: &str| verdicts.get(name).copied().unwrap_or(0);
         assert_eq!(lost("contended") + lost("rewrite_failed"), 0, "{hook}: {verdicts:?}");
+    }
+}
+
+/// XDP keeps the ways of sessions: the controller hears that one is another now, long before XDP would ask
+/// again by itself.
+#[test]
+fn a_host_with_another_hardware_address_is_found_at_once() {
+    const NEW: &str = "02:99:00:00:00:07";
+    for hook in WITHOUT_OFFLOADS {
+        let gateway = Gateway::new(Offloads::Off);
+        let lab = &gateway.lab;
+        let _controller = gateway.start(hook, INTERNET);
+        let echo = UdpEcho::start(&lab.server, at(SERVER, 7));
+        let client = UdpClient::bind(&lab.client, ANY);
+        for payload in [b"first", b"again"] {
+            assert!(client.ask(echo.address(), payload, 3, LIMIT), "{hook}");
+        }
+        for (host, device, address, link) in
+            [(&lab.server, "s0", SERVER, "wan0"), (&lab.client, "c0", CLIENT, "lan0")]
+        {
+            ip(host, &format!("link set {device} address {NEW}\n"));
+            let learnt = format!("neigh replace {address} dev {link} lladdr {NEW} nud permanent\n");
+            ip(&lab.gateway, &learnt);
+            let second = (20, Duration::from_millis(50));
+            let found = client.ask(echo.address(), device.as_bytes(), second.0, second.1);
+            assert!(found, "{hook}: {device}");
+        }
+        assert_eq!(gateway.sessions().len(), 1, "{hook}: all by one session");
     }
 }
