@@ -45,6 +45,9 @@ pub const GUARD_INTERFACES_MAX: u32 = 15;
 /// Interfaces with a role.
 pub const INTERFACES_MAX: u32 = 256;
 
+/// Numbers of protocols in an IPv4 header.
+pub const PROTOCOLS: u32 = 256;
+
 /// Gaps in the external ports of one rule. Each costs a few instructions in every try for a port.
 pub const PORT_GAPS_MAX: u32 = 15;
 

@@ -17,8 +17,8 @@ use nat_common::{
     limit::Client,
     limits::{
         CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, FRAGMENTS_MAX, GUARDS_MAX, HELD_RING_BYTES,
-        INTERFACES_MAX, LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, REFUSALS_RING_BYTES,
-        RULE_IDS_MAX, RULES_MAX,
+        INTERFACES_MAX, LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, PROTOCOLS,
+        REFUSALS_RING_BYTES, RULE_IDS_MAX, RULES_MAX,
     },
     mapping::{Mapping, Owner, Shared},
     pool::{Pool, PoolKey},
@@ -118,6 +118,11 @@ pub static COOLING: HashMap<FlowKey, Resting> = HashMap::with_max_entries(1024, 
 /// which one goes first where there is no room, and what has rested long enough.
 #[map]
 pub static COOLING_ORDER: Queue<Rested> = Queue::with_max_entries(1024, 0);
+
+/// Protocols, by IANA number, of which a tuple has ever rested: not 0. Written before the tuple is, by the
+/// data path and the controller; read by the data path, which need not look into [`COOLING`] for others.
+#[map]
+pub static COOLED: Array<u32> = Array::with_max_entries(PROTOCOLS, 0);
 
 /// Owners of the places for busy destinations, in sets. Written and read by the data path, as the
 /// next two; their sizes follow from `max_sessions` and `max_cooling`.

@@ -3,7 +3,10 @@
 //!
 //! A tuple rests from before its claim is removed from the inbound map, and a claim counts only after a
 //! look at what rests: at no moment is a tuple neither claimed nor resting.
-use core::{ffi::c_void, ptr::read_volatile};
+use core::{
+    ffi::c_void,
+    ptr::{read_volatile, write_volatile},
+};
 
 use aya_ebpf::{
     bindings::BPF_EXIST,
@@ -26,7 +29,7 @@ use super::{classify, hints, session::Holder};
 use crate::{
     clock,
     entry::Entry,
-    maps::{COOLDOWN_COUNTERS, COOLING, COOLING_ORDER},
+    maps::{COOLDOWN_COUNTERS, COOLED, COOLING, COOLING_ORDER},
 };
 
 /// The settings in force; before the first there are no sessions.
@@ -200,6 +203,7 @@ pub fn notes() -> Option<&'static mut Notes> {
 #[inline(always)]
 fn remember(notes: &mut Notes) {
     let tuple = &notes.rested.tuple;
+    note_protocol(tuple.protocol);
     if COOLING.insert(tuple, &notes.resting, 0).is_err() {
         make_some_room(&mut notes.oldest, Room::Tuple);
         if COOLING.insert(tuple, &notes.resting, 0).is_err() {
@@ -222,6 +226,30 @@ fn make_some_room(oldest: &mut Rested, room: Room) {
     if make_room(oldest, room) {
         hints::freed(&oldest.tuple, 0, clock::now_ns());
     }
+}
+
+/// Notes that a tuple of a protocol rests. Before it does, and so before its claim is gone: whoever claims
+/// it next sees this.
+#[inline(always)]
+fn note_protocol(protocol: u8) {
+    if let Some(cooled) = COOLED.get_ptr_mut(protocol.into()) {
+        // SAFETY: a whole word of a map value, which is written once and read by all: not every time.
+        unsafe {
+            if read_volatile(cooled) == 0 {
+                write_volatile(cooled, 1);
+            }
+        }
+    }
+}
+
+/// Whether a tuple of a protocol may rest. By default those of UDP never do: a new flow is spared a look
+/// into a large map, which is most often not in the cache.
+#[inline(always)]
+fn may_rest(protocol: u8) -> bool {
+    COOLED.get_ptr_mut(protocol.into()).is_none_or(|cooled| {
+        // SAFETY: a whole word of a map value.
+        unsafe { read_volatile(cooled) != 0 }
+    })
 }
 
 /// Where there is none.
@@ -352,6 +380,9 @@ pub fn left_ns(tuple: &FlowKey, now_ns: u64) -> u64 {
 
 #[inline(always)]
 fn rests(tuple: &FlowKey, settings: &Cooldown, now_ns: u64) -> Option<Hint> {
+    if !may_rest(tuple.protocol) {
+        return None;
+    }
     // SAFETY: two fields that are written together before the element is linked in; one that is
     // recycled at this moment is of a tuple that nobody else may touch.
     let resting = unsafe { COOLING.get(tuple) }?;

@@ -312,10 +312,18 @@ pub fn joined(step: u32) -> u32 {
 /// Ends that of a request whose endpoint has been claimed just now.
 #[inline(always)]
 pub fn made() -> u32 {
-    joined(match make_mapping() {
-        THERE => join_mapping(),
-        step => step,
-    })
+    match make_mapping() {
+        THERE => joined(join_mapping()),
+        // Open already, as long as its first session.
+        step if step == Verdict::TranslatedOut as u32 && !permits() => step,
+        step => joined(step),
+    }
+}
+
+/// Whether this CPU's request asks for a permission, too.
+#[inline(always)]
+fn permits() -> bool {
+    request().is_ok_and(|request| request.birth.uses == Uses::PERMISSION)
 }
 
 /// Publishes the mapping of an endpoint that was claimed just now, with the request as its first user.
@@ -371,7 +379,10 @@ fn tried(request: &mut Request, desk: &mut Desk) -> Tried {
     match OWNERS.insert(&desk.claim, &desk.owner, BPF_NOEXIST as u64) {
         Ok(()) => {}
         Err(EXISTS) => {
-            request.truth = Hint::taken(held_ns(&desk.claim).max(now_ns + OVER_NS), now_ns);
+            if request.learns {
+                let held_ns = held_ns(&desk.claim);
+                request.truth = Hint::taken(held_ns.max(now_ns + OVER_NS), now_ns);
+            }
             return Tried::Taken;
         }
         Err(error) => {

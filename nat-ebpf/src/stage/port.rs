@@ -188,6 +188,7 @@ fn code(result: Result<u32, Verdict>) -> u32 {
 pub extern "C" fn find_place(held: u32) -> u32 {
     let begin = || {
         let request = request()?;
+        request.learns = false;
         if held != 0 {
             give_back(request);
         }
@@ -369,6 +370,9 @@ fn in_the_way(request: &mut Request) -> Tried {
 /// What a tuple is that a session has: one that is over can be taken away.
 #[inline(always)]
 pub fn held(request: &mut Request) -> Tried {
+    if !request.learns {
+        return Tried::Taken;
+    }
     let truth = match session::holder(&request.claim, &mut request.occupant, request.now_ns) {
         Holder::Over => return Tried::InTheWay,
         Holder::There(truth) => truth,

@@ -37,7 +37,7 @@ pub struct NextHop {
 impl NextHop {
     /// What of it a session may keep.
     #[inline(always)]
-    pub fn to_keep(&self, now_ns: u64) -> Option<Hop> {
+    pub fn to_keep(self, now_ns: u64) -> Option<Hop> {
         Hop::new(ways_followed(now_ns), now_ns, self.ifindex, self.mtu, self.destination_mac)
     }
 }

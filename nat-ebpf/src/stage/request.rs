@@ -80,6 +80,8 @@ pub struct Request {
     pub tried: Tried,
     pub result: i32,
     pub truth: Hint,
+    /// Whether anybody asks why it failed: a search does, chance does not.
+    pub learns: bool,
     pub pressed: Pressed,
     /// The session that holds [`Request::claim`] although its time is up.
     pub occupant: FlowKey,

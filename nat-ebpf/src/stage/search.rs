@@ -89,7 +89,8 @@ fn search() -> Option<&'static mut Search> {
 
 /// Prepares a search. Returns whether there is anything to look for.
 #[inline(always)]
-pub fn begin(at: hints::At, request: &Request) -> Result<bool, Verdict> {
+pub fn begin(at: hints::At, request: &mut Request) -> Result<bool, Verdict> {
+    request.learns = true;
     let search = search().ok_or(Verdict::NotConfigured)?;
     search.now = request.now_ns / TICK_NS;
     search.stamp = request.port_set.into();

@@ -1,4 +1,6 @@
 //! Resting tuples ↔ maps.
+use std::collections::BTreeSet;
+
 use aya::maps::MapError;
 use nat_common::{
     cooldown::{Cooldown, Rested, Resting, Scope},
@@ -33,6 +35,11 @@ impl Maps {
     /// Lets tuples rest, in this order; what rests already does so as given here.
     pub fn rest(&mut self, tuples: &[(FlowKey, Resting)]) -> Result<Lacking, Error> {
         let failed = |error: MapError| Error::kernel("cannot let a tuple rest")(error.into());
+        // First, because the data path does not look for what is not noted here.
+        let protocols: BTreeSet<u8> = tuples.iter().map(|(tuple, _)| tuple.protocol).collect();
+        for protocol in protocols {
+            self.cooled.set(protocol.into(), 1, 0).map_err(failed)?;
+        }
         for (index, (tuple, resting)) in tuples.iter().enumerate() {
             // An element of the queue without its tuple is a rest and does no harm; a tuple without
             // its element would never be forgotten.

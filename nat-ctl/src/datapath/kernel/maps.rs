@@ -15,7 +15,7 @@ use nat_common::{
     limit::Client,
     limits::{
         CHOICES_MAX, CONFIG_CHUNKS_MAX, EXTERNALS_MAX, FRAGMENTS_MAX, GUARDS_MAX, INTERFACES_MAX,
-        LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, RULE_IDS_MAX, RULES_MAX,
+        LOCAL_ADDRESSES_MAX, POOLS_MAX, PREFIXES_MAX, PROTOCOLS, RULE_IDS_MAX, RULES_MAX,
     },
     mapping::{Mapping, Owner, Shared},
     pool::{Pool, PoolKey},
@@ -38,7 +38,7 @@ pub const SESSION_MAPS: [&str; 6] =
 pub const COOLING_MAPS: [&str; 2] = ["COOLING", "COOLING_ORDER"];
 
 /// All pinned maps.
-pub const PINNED_MAPS: [&str; 33] = [
+pub const PINNED_MAPS: [&str; 34] = [
     "OUTBOUND",
     "INBOUND",
     "CLIENTS",
@@ -47,6 +47,7 @@ pub const PINNED_MAPS: [&str; 33] = [
     "PERMISSIONS",
     "COOLING",
     "COOLING_ORDER",
+    "COOLED",
     "HINT_SETS",
     "HINT_PLACES",
     "HINT_CHUNKS",
@@ -98,6 +99,7 @@ pub struct Maps {
     pub permissions: BatchMap<FlowKey, Shared>,
     pub cooling: BatchMap<FlowKey, Resting>,
     pub cooling_order: Queue<MapData, Rested>,
+    pub cooled: Array<MapData, u32>,
     pub hint_sets: Array<MapData, [u64; WAYS as usize]>,
     pub hint_places: Array<MapData, Place>,
     pub hint_chunks: Array<MapData, Chunk>,
@@ -156,6 +158,7 @@ impl Maps {
             permissions: batch(pins, "PERMISSIONS", sizes.sessions)?,
             cooling: batch(pins, "COOLING", sizes.cooling)?,
             cooling_order: open(pins, "COOLING_ORDER", sizes.cooling)?,
+            cooled: array(pins, "COOLED", PROTOCOLS)?,
             hint_sets: array(pins, "HINT_SETS", sizes.hint_sets())?,
             hint_places: array(pins, "HINT_PLACES", sizes.hint_sets() * WAYS)?,
             hint_chunks: array(pins, "HINT_CHUNKS", sizes.hint_sets() * WAYS * CHUNKS)?,
