@@ -182,7 +182,7 @@ fn keep_alive(entry: Entry, direction: Direction, key: &FlowKey, changed: bool, 
     let due = entry.due(now_ns);
     if due || changed {
         let outbound = matches!(direction, Direction::Outbound);
-        let what = u32::from(outbound) * OUTBOUND_KEY | u32::from(due) * DUE;
+        let what = (u32::from(outbound) * OUTBOUND_KEY) | (u32::from(due) * DUE);
         renew(entry.pointer(), what, key, now_ns);
     }
 }
