@@ -182,6 +182,15 @@ impl Resting {
         self.used(outside);
     }
 
+    /// There was no room for it, and then for that of an earlier session: it rests since then only.
+    pub fn shorten(&mut self, outside: &Flow, closed_ns: u64) {
+        let rests = self.by_endpoint.get_mut(&(outside.protocol, outside.local));
+        if let Some(rest) = rests.and_then(|rests| rests.get_mut(&outside.remote)) {
+            rest.end.closed_ns = rest.end.closed_ns.min(closed_ns);
+            rest.kept_ns = rest.kept_ns.min(closed_ns);
+        }
+    }
+
     /// What cannot be had yet for sure.
     pub fn blocking(&self, settings: &Cooldown, now_ns: u64) -> Vec<Flow> {
         let mut blocking = Vec::new();

@@ -186,7 +186,8 @@ pub fn resting(model: &Model, bench: &Bench, begun: &[Flow]) -> Vec<String> {
         let got = bench.rest_of(&key);
         let equal = match (expected, got) {
             (None, None) => true,
-            (None, Some(_)) => false,
+            // What gave way rests on until its session ends anew.
+            (None, Some(_)) => settings.pressure_reuse && model.sessions.claimant(flow).is_some(),
             // Forgotten when somebody has looked at it.
             (Some(rest), None) => rest.maybe || rest.over_ns(&settings) <= model.now_ns,
             (Some(rest), Some(got)) => {
