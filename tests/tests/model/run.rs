@@ -182,15 +182,22 @@ impl Run {
         self.follow_releases();
     }
 
+    /// Takes over which tuples had to make room for others, when all that a step did is known.
+    fn follow_releases(&mut self) {
+        self.release();
+        if self.released.is_some() {
+            self.released = Some(compare::released(&self.maps));
+        }
+    }
+
     /// Which tuples had to make room for others is the program's choice: at most as many as it counts,
     /// and they rest no more.
-    fn follow_releases(&mut self) {
+    fn release(&mut self) {
         let Some(before) = self.released else { return };
         let released = compare::released(&self.maps);
         if released == before {
             return;
         }
-        self.released = Some(released);
         let Some(settings) = self.model.table.as_ref().map(|table| table.cooldown) else { return };
         let mut gone = self.model.resting.blocking(&settings, self.model.now_ns);
         gone.retain(|flow| match self.bench.rest_of(&compare::key(flow)) {
@@ -203,6 +210,7 @@ impl Run {
         if gone.len() as u64 > released - before {
             self.fail(None, &format!("{gone:?} do not rest, {} released", released - before));
         }
+        self.released = Some(before + gone.len() as u64);
         self.note(format!("{} tuples released before their time", gone.len()));
         gone.iter().for_each(|flow| self.model.resting.release(flow));
     }
@@ -284,6 +292,10 @@ impl Run {
         let Some(verdict) = verdict else {
             self.fail(Some(sent), "a session or a refusal was to be expected");
         };
+        if matches!(verdict, Verdict::TranslatedOut | Verdict::Hairpin) {
+            // The end of the session that was in the way may have released what is used now.
+            self.release();
+        }
         match self.model.settle(opening, verdict, &self.out) {
             Ok(outcome) => {
                 let counted = self.counted(sent.hook, verdict);
