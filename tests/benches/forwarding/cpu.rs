@@ -2,7 +2,7 @@
 use std::{fs, time::Duration};
 
 use nix::{
-    sched::{CpuSet, sched_setaffinity},
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     time::{ClockId, clock_gettime},
     unistd::Pid,
 };
@@ -12,6 +12,16 @@ pub fn pin(cpu: usize) {
     let mut set = CpuSet::new();
     set.set(cpu).expect("a CPU's number");
     sched_setaffinity(Pid::from_raw(0), &set).expect("stay on one CPU");
+}
+
+/// Does something on one CPU, where also the processes stay that it starts.
+pub fn on<R>(cpu: usize, what: impl FnOnce() -> R) -> R {
+    let this = Pid::from_raw(0);
+    let before = sched_getaffinity(this).expect("this thread's CPUs");
+    pin(cpu);
+    let done = what();
+    sched_setaffinity(this, &before).expect("go on as before");
+    done
 }
 
 /// The CPU time of this thread and of the kernel's thread that goes on with packets where there are

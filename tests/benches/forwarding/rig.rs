@@ -69,7 +69,7 @@ pub struct Rig {
     pub system: System,
     programs: Programs,
     lab: Lab,
-    _controller: Running,
+    running: Running,
 }
 
 impl Rig {
@@ -83,8 +83,8 @@ impl Rig {
         // The hosts first: their ends then take what is redirected to them.
         programs.attach("sink_client", &lab.client, "c0");
         programs.attach("sink_server", &lab.server, "s0");
-        let controller = install(system, &lab, &mut programs, rules);
-        Self { system, programs, lab, _controller: controller }
+        let running = install(system, &lab, &mut programs, rules);
+        Self { system, programs, lab, running }
     }
 
     /// Sends what is wanted from one CPU after the other, all at a time.
@@ -119,6 +119,7 @@ impl Rig {
                 (0..cpus).map(|number| scope.spawn(move || one(number))).collect();
             threads.into_iter().map(|thread| thread.join().expect("a generator")).collect()
         });
+        still_there(&mut self.running);
         let after = self.counts();
         let gained = |place: Place, outcome: Outcome| {
             let at = index(place, outcome);
@@ -239,6 +240,14 @@ fn expect(programs: &mut Programs, lab: &Lab, system: System, reflects: bool) {
 /// What has to stay for a system to go on.
 pub type Running = Option<(Controller, NatCtl, BpfFs, TempDir)>;
 
+/// Fails if a controller has ended: without it a system is another one.
+pub fn still_there(running: &mut Running) {
+    if let Some((controller, ..)) = running {
+        let ended = controller.wait_end(Duration::ZERO);
+        assert!(ended.is_none(), "nat-ctl has ended: {ended:?}\n{}", controller.log());
+    }
+}
+
 /// Puts the system into the gateway.
 pub fn install(system: System, lab: &Lab, programs: &mut Programs, rules: &str) -> Running {
     if !matches!(system, System::Ours(Hook::XdpInside)) {
@@ -306,13 +315,8 @@ fn start(lab: &Lab, hook: Hook, rules: &str) -> (Controller, NatCtl, BpfFs, Temp
     fs::write(&config, text).expect("write a config");
     let bpffs = BpfFs::new();
     let nat = NatCtl::new(&lab.gateway, &bpffs);
-    let controller = thread::scope(|scope| {
-        let starting = scope.spawn(|| {
-            cpu::pin(0);
-            nat.start(&config)
-        });
-        starting.join().expect("start nat-ctl")
-    });
+    // Not by a thread of its own, with which it would end.
+    let controller = cpu::on(0, || nat.start(&config));
     (controller, nat, bpffs, folder)
 }
 

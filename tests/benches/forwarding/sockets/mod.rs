@@ -15,7 +15,7 @@ use talk::Latency;
 use crate::{
     measure,
     programs::Programs,
-    rig::{Running, install},
+    rig::{Running, install, still_there},
     system::System,
 };
 
@@ -61,7 +61,7 @@ pub struct Figures {
 struct Stage {
     lab: Lab,
     _programs: Programs,
-    _running: Running,
+    running: Running,
 }
 
 impl Stage {
@@ -72,7 +72,7 @@ impl Stage {
         let mut programs = Programs::load();
         let rules = measure::rules("endpoint-independent");
         let running = install(system, &lab, &mut programs, &rules);
-        Self { lab, _programs: programs, _running: running }
+        Self { lab, _programs: programs, running }
     }
 }
 
@@ -80,16 +80,17 @@ impl Stage {
 pub fn measure(set: &Set, name: &str, rounds: usize) -> Vec<Figures> {
     let systems: Vec<System> =
         set.systems.iter().copied().filter(|system| system.name().contains(name)).collect();
-    let stages: Vec<Stage> =
+    let mut stages: Vec<Stage> =
         systems.iter().map(|system| Stage::new(*system, set.offloads)).collect();
     let mut all: Vec<Figures> = systems.into_iter().map(Figures::new).collect();
     for _ in 0..rounds {
-        for (figures, stage) in all.iter_mut().zip(&stages) {
+        for (figures, stage) in all.iter_mut().zip(&mut stages) {
             figures.throughput.push(talk::throughput(&stage.lab));
             figures.latency.push(talk::latency(&stage.lab));
             let (per_second, failed) = talk::connections(&stage.lab);
             figures.connections.push(per_second);
             figures.failed += failed;
+            still_there(&mut stage.running);
         }
     }
     all
