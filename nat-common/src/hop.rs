@@ -55,7 +55,7 @@ impl Hop {
 
 /// For so long the kernel's answer is believed at most: not every change of a way is announced, as a
 /// path MTU that it has learnt is not.
-pub const AGE_NS: u64 = 4_000_000_000;
+pub const AGE_NS: u64 = 60_000_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -78,9 +78,12 @@ pub const SWEEP_SESSIONS_MAX: u32 = 64;
 /// Tuples that one run of the `clear` program forgets.
 pub const CLEAR_TUPLES_MAX: u32 = 32;
 
-/// How often a session's deadline is moved at most: spares the cache line on every packet.
-/// Deadlines are this much later than configured, never earlier.
+/// How often a session's deadline is moved at most: spares the cache line on every packet, and what the
+/// session uses of a mapping. See [`crate::session::refresh_interval_ns`].
 pub const REFRESH_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// The same as a part of the timeout, if that is longer.
+pub const REFRESH_PART: u64 = 32;
 
 /// Longest cooldown: that of Microsoft TMG's CooldownForLocalSourcePortReuseTime, 27.8 hours.
 pub const COOLDOWN_MAX_MS: u64 = 100_000_000;

@@ -12,7 +12,7 @@ use crate::{
     checksum::Delta,
     flow::{FlowKey, Protocol},
     hop::Hop,
-    limits::{REFRESH_INTERVAL_NS, RULE_IDS_MAX},
+    limits::{REFRESH_INTERVAL_NS, REFRESH_PART, RULE_IDS_MAX},
     rewrite,
     settings::Lifetime,
     tcp::{self, Connection, Segment, window::Track},
@@ -112,7 +112,7 @@ impl Session {
             ack,
             asked,
             deadline_ns: deadline(now_ns, birth.timeout_ns),
-            refresh_ticks: next_refresh(now_ns),
+            refresh_ticks: next_refresh(now_ns, birth.timeout_ns),
             created_s: seconds(now_ns),
             packets: 0,
             bytes: 0,
@@ -188,8 +188,17 @@ pub const TICK_SHIFT: u32 = 22;
 /// deadline that stands until then is late enough for all packets before.
 #[inline(always)]
 #[must_use]
-pub const fn next_refresh(now_ns: u64) -> u32 {
-    tick(now_ns + REFRESH_INTERVAL_NS)
+pub const fn next_refresh(now_ns: u64, timeout_ns: u64) -> u32 {
+    tick(now_ns + refresh_interval_ns(timeout_ns))
+}
+
+/// For how long a deadline that has been moved stays where it is: where there are so many sessions that
+/// each has a packet now and then, most packets are spared the cache misses of a refresh.
+#[inline(always)]
+#[must_use]
+pub const fn refresh_interval_ns(timeout_ns: u64) -> u64 {
+    let part_ns = timeout_ns / REFRESH_PART;
+    if part_ns > REFRESH_INTERVAL_NS { part_ns } else { REFRESH_INTERVAL_NS }
 }
 
 /// Whether the time for a refresh has come.
@@ -212,7 +221,7 @@ pub const fn end_of_tick(ticks: u32, now_ns: u64) -> u64 {
 #[inline(always)]
 #[must_use]
 pub const fn deadline(now_ns: u64, timeout_ns: u64) -> u64 {
-    now_ns + timeout_ns + REFRESH_INTERVAL_NS
+    now_ns + timeout_ns + refresh_interval_ns(timeout_ns)
 }
 
 /// [`Session::created_s`].
@@ -254,17 +263,23 @@ mod tests {
     #[test]
     fn a_deadline_is_never_shorter_than_configured() {
         // A packet just before the next refresh does not move the deadline.
-        let timeout = 60 * NS_PER_S;
-        for now in [5_000, 7 << TICK_SHIFT, (u64::from(u32::MAX) << TICK_SHIFT) + 12_345_678] {
-            let refresh = next_refresh(now);
+        let starts = [5_000, 7 << TICK_SHIFT, (u64::from(u32::MAX) << TICK_SHIFT) + 12_345_678];
+        for (now, seconds) in starts.into_iter().flat_map(|now| [(now, 10), (now, 300)]) {
+            let timeout = seconds * NS_PER_S;
+            let interval = refresh_interval_ns(timeout);
+            let refresh = next_refresh(now, timeout);
             let last = (now..).step_by(999_983).take_while(|ns| !due(refresh, *ns)).last().unwrap();
-            assert!(
-                last >= now + REFRESH_INTERVAL_NS - 2 * (1 << TICK_SHIFT),
-                "hardly ever sooner"
-            );
+            assert!(last >= now + interval - 2 * (1 << TICK_SHIFT), "hardly ever sooner");
             assert!(live(deadline(now, timeout), last + timeout));
-            assert!(!live(deadline(now, timeout), now + timeout + REFRESH_INTERVAL_NS));
+            assert!(!live(deadline(now, timeout), now + timeout + interval));
         }
+    }
+
+    #[test]
+    fn short_timeouts_are_kept_to_the_second_and_long_ones_to_a_part() {
+        assert_eq!(refresh_interval_ns(NS_PER_S), NS_PER_S);
+        assert_eq!(refresh_interval_ns(32 * NS_PER_S), NS_PER_S);
+        assert_eq!(refresh_interval_ns(320 * NS_PER_S), 10 * NS_PER_S);
     }
 
     #[test]
@@ -284,7 +299,7 @@ mod tests {
     fn a_refresh_is_due_after_the_longest_silence() {
         let month = 31 * 24 * 3600 * NS_PER_S;
         for now in [0, (u64::from(u32::MAX) << TICK_SHIFT) - NS_PER_S] {
-            assert!(due(next_refresh(now), now + month));
+            assert!(due(next_refresh(now, month), now + month));
         }
     }
 

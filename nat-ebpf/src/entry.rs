@@ -26,8 +26,6 @@ pub struct Translation {
     pub port: Port,
     pub header_delta: Delta,
     pub transport_delta: Delta,
-    /// What TCP segments are limited to; 0 for no limit.
-    pub mss: u16,
 }
 
 impl From<&Session> for Translation {
@@ -38,7 +36,6 @@ impl From<&Session> for Translation {
             port: session.port,
             header_delta: session.header_delta,
             transport_delta: session.transport_delta,
-            mss: session.mss,
         }
     }
 }
@@ -135,8 +132,14 @@ impl Entry {
             port: read!(self, port),
             header_delta: read!(self, header_delta),
             transport_delta: read!(self, transport_delta),
-            mss: read!(self, mss),
         }
+    }
+
+    /// What TCP segments are limited to; 0 for no limit. Only a SYN names a size: other packets are
+    /// spared the entry's second cache line.
+    #[inline(always)]
+    pub fn mss(self) -> u16 {
+        read!(self, mss)
     }
 
     /// Where this direction's packets leave at XDP. Two CPUs may write it at a time, which both have the
@@ -180,8 +183,11 @@ impl Entry {
 
     /// The deadline has been moved. While a connection is closing every packet moves it.
     #[inline(always)]
-    pub fn refreshed(self, now_ns: u64, closing: bool) {
-        let next = if closing { session::tick(now_ns) } else { session::next_refresh(now_ns) };
+    pub fn refreshed(self, now_ns: u64, timeout_ns: u64, closing: bool) {
+        let next = match closing {
+            true => session::tick(now_ns),
+            false => session::next_refresh(now_ns, timeout_ns),
+        };
         write!(self, refresh_ticks, next);
     }
 

@@ -45,7 +45,7 @@ pub static INBOUND: HashMap<FlowKey, Session> = HashMap::with_max_entries(1024, 
 pub static CLIENTS: HashMap<Ipv4, Client> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
 /// Mappings by inside endpoint and external address: see [`nat_common::mapping::key`]. Written by the
-/// data path, read by it for a flow's first packet and once a second for each session, and by the
+/// data path, read by it for a flow's first packet and now and then for each session, and by the
 /// command line. One for each session at most, and as many as sessions.
 #[map]
 pub static MAPPINGS: HashMap<FlowKey, Mapping> = HashMap::with_max_entries(1024, 0);

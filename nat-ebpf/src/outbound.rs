@@ -64,13 +64,14 @@ pub fn way_out<H: Hook>(hook: &mut H, packet: &Packet, now_ns: u64) -> Result<()
         Err(_) => Found::Absent,
     };
 
-    let to = match (found, &flow) {
+    let (to, mss) = match (found, &flow) {
         // The server may not have forgotten the last connection: a new one gets another port.
         (Found::Live(live), Ok(key)) if !(packet.tcp_flags().opens() && live.is_closing()) => {
             let flags = packet.tcp_flags();
+            let mss = live.mss(key, flags)?;
             session::touch(&live, Direction::Outbound, key, flags, hook.weight(), now_ns);
             established::keep_route::<H>(&live, &route, now_ns);
-            live.to
+            (live.to, mss)
         }
         (found, flow) => {
             let before = match found {
@@ -83,10 +84,11 @@ pub fn way_out<H: Hook>(hook: &mut H, packet: &Packet, now_ns: u64) -> Result<()
     };
     let protocol = Protocol::from_number(packet.protocol).ok_or(Verdict::ProtocolNotCovered)?;
     hook.translate(packet, Direction::Outbound, protocol, &to, &route)?;
-    mss::clamp(hook, packet, to.mss)
+    mss::clamp(hook, packet, mss)
 }
 
-/// What the rules say of a packet without a live session.
+/// What the rules say of a packet without a live session: its translation, and what the maximum
+/// segment size is limited to.
 #[inline(always)]
 fn by_rule<H: Hook>(
     hook: &H,
@@ -95,7 +97,7 @@ fn by_rule<H: Hook>(
     before: Before,
     egress: u32,
     now_ns: u64,
-) -> Result<Translation, Verdict> {
+) -> Result<(Translation, u16), Verdict> {
     let request = request()?;
     request.source = packet.source;
     request.destination = packet.destination;
@@ -121,9 +123,9 @@ fn by_rule<H: Hook>(
     })
 }
 
-/// Makes the session, or says by the number of a verdict why there is none.
+/// Makes the session: as [`by_rule`]. Or says by the number of a verdict why there is none.
 #[inline(always)]
-fn opened<H: Hook>(hook: &H, before: Before) -> Result<Translation, u32> {
+fn opened<H: Hook>(hook: &H, before: Before) -> Result<(Translation, u16), u32> {
     let mut number = open::open_session();
     // Here, because there is no room on the stack for it below the judgement.
     if before == Before::Ended && request().is_ok_and(|request| request.instead) {
@@ -132,7 +134,7 @@ fn opened<H: Hook>(hook: &H, before: Before) -> Result<Translation, u32> {
     if number == TRANSLATED {
         number = admitted(hook);
         if let (TRANSLATED, Ok(request)) = (number, request()) {
-            return Ok(request.to);
+            return Ok((request.to, request.birth.mss));
         }
         open::refuse_session(number);
     }

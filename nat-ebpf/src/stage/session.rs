@@ -67,6 +67,16 @@ impl Live {
     pub fn keep_hop(&self, hop: Hop) {
         self.entry.set_hop(hop);
     }
+
+    /// What a packet's maximum segment size is limited to; 0 for no limit, or if it names none.
+    #[inline(always)]
+    pub fn mss(&self, key: &FlowKey, flags: tcp::Flags) -> Result<u16, Verdict> {
+        if !flags.has(tcp::Flags::SYN) {
+            return Ok(0);
+        }
+        let mss = self.entry.mss();
+        if self.entry.belongs_to(key) { Ok(mss) } else { Err(Verdict::Contended) }
+    }
 }
 
 /// A live session, as seen by one direction.
@@ -191,7 +201,7 @@ fn keep_alive(entry: Entry, direction: Direction, key: &FlowKey, changed: bool, 
 const OUTBOUND_KEY: u32 = 1;
 const DUE: u32 = 2;
 
-/// At most once a second for each direction: the rest of [`keep_alive`]. `what` is the sum of the
+/// At most once in [`session::refresh_interval_ns`] for each direction: the rest of [`keep_alive`]. `what` is the sum of the
 /// constants above.
 ///
 /// Exported, so that the verifier judges it once. Null, as it must expect, is no session.
@@ -239,7 +249,7 @@ fn refresh(entry: Entry, now_ns: u64) -> bool {
         }
         // A closing connection's last packet is the beginning of its cooldown: each one counts.
         let closing = matches!(lifetime, Lifetime::TcpClosing);
-        entry.refreshed(now_ns, closing);
+        entry.refreshed(now_ns, timeout_ns, closing);
         let to_ns = session::deadline(now_ns, timeout_ns);
         earlier = entry.move_deadline(before_ns, to_ns) && to_ns < before_ns;
         if entry.lifetime() as u8 == lifetime as u8 {

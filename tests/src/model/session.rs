@@ -3,7 +3,7 @@
 //! A session lives while either direction's deadline is ahead. Each direction keeps its own and
 //! moves it at most once a second, so a deadline set now is a second later than configured. Of a
 //! connection that is over every packet counts: the last one is when it was closed.
-use nat_common::{flow::Direction, limits::REFRESH_INTERVAL_NS};
+use nat_common::flow::Direction;
 
 use super::{
     cooldown::End,
@@ -52,7 +52,12 @@ impl Phase {
 
     /// Until when a packet keeps open what it keeps open.
     pub(super) fn deadline_ns(self, now_ns: u64, timeouts: &Timeouts) -> u64 {
-        now_ns + self.idle_ns(timeouts) + REFRESH_INTERVAL_NS
+        now_ns + self.idle_ns(timeouts) + self.pause_ns(timeouts)
+    }
+
+    /// For how long a deadline stays where it is: a second, or a thirty-second part of a longer timeout.
+    fn pause_ns(self, timeouts: &Timeouts) -> u64 {
+        (self.idle_ns(timeouts) >> 5).max(1_000_000_000)
     }
 
     /// Whether packets of a direction prolong the session. The outside alone keeps nothing open
@@ -75,7 +80,7 @@ pub struct Half {
 
 impl Half {
     fn prolong(&mut self, now_ns: u64, phase: Phase, timeouts: &Timeouts) {
-        let pause_ns = if phase == Phase::Closing { 0 } else { REFRESH_INTERVAL_NS };
+        let pause_ns = if phase == Phase::Closing { 0 } else { phase.pause_ns(timeouts) };
         // Kept in units of 2^22 ns.
         self.refresh_ns = (now_ns + pause_ns) >> 22 << 22;
         self.deadline_ns = phase.deadline_ns(now_ns, timeouts);
