@@ -59,9 +59,50 @@ impl ExternalPorts {
     }
 }
 
+/// Addresses from the least to the greatest of those in a map: most packets are for none of them, and
+/// need not be looked up.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    /// In host byte order. Greater than `greatest` if there are none.
+    pub least: u32,
+    pub greatest: u32,
+}
+
+impl Span {
+    /// Of any addresses.
+    #[must_use]
+    pub fn of(addresses: impl Iterator<Item = Ipv4>) -> Self {
+        addresses.map(|address| u32::from_be_bytes(address.octets())).fold(
+            Self { least: u32::MAX, greatest: 0 },
+            |span, bits| Self { least: span.least.min(bits), greatest: span.greatest.max(bits) },
+        )
+    }
+
+    /// Whether an address may be one of them.
+    #[inline(always)]
+    #[must_use]
+    pub const fn holds(self, address: Ipv4) -> bool {
+        let bits = u32::from_be_bytes(address.octets());
+        self.least <= bits && bits <= self.greatest
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_holds_what_it_is_of_and_nothing_beyond() {
+        let address = |last| Ipv4::new([203, 0, 113, last]);
+        let of = |all: &[u8]| Span::of(all.iter().map(|last| address(*last)));
+        assert!((0..=255).all(|last| !of(&[]).holds(address(last))));
+        for last in 0..=255 {
+            assert_eq!(of(&[7]).holds(address(last)), last == 7, "{last}");
+            assert_eq!(of(&[9, 7, 200]).holds(address(last)), (7..=200).contains(&last), "{last}");
+        }
+        assert!(!of(&[7]).holds(Ipv4::new([7, 113, 0, 203])));
+    }
 
     #[test]
     fn every_port_belongs_to_the_first_rule_that_has_it_and_no_other_to_any() {

@@ -6,7 +6,7 @@ use crate::{
 
 /// Version of everything in the maps. Part of the pin folder's name, so that programs of one
 /// layout never meet maps of another.
-pub const LAYOUT_VERSION: u32 = 9;
+pub const LAYOUT_VERSION: u32 = 10;
 
 /// The single entry of the instance map.
 #[repr(C)]

@@ -1,6 +1,7 @@
 //! What the controller sets and the data path reads for every new session or refresh.
 use crate::{
     cooldown::Cooldown,
+    external::Span,
     flow::{Direction, Protocol},
     limit::ClientLimits,
     tcp,
@@ -47,6 +48,8 @@ pub struct Settings {
     /// The table from which on what is known of ports ([`crate::hint`]) holds under these settings, too:
     /// no wait and no timeout has become shorter since.
     pub hints_since: u32,
+    /// The addresses of [`crate::external`].
+    pub externals: Span,
 }
 
 /// Remote UDP port of DNS, whose exchanges are over after one answer.

@@ -2,7 +2,7 @@
 //! map key with bytes that nobody sets would be another key each time.
 use nat_common::{
     cooldown::{Cooldown, CooldownCounters, Rested, Resting},
-    external::{ExternalKey, ExternalPorts},
+    external::{ExternalKey, ExternalPorts, Span},
     flow::FlowKey,
     fragment::{Datagram, FragmentKey},
     guard::{Guard, LocalKey},
@@ -118,7 +118,9 @@ fn types_in_maps_have_no_padding() {
         zero,
         port_sets,
         hints_since,
+        externals,
     });
+    no_padding!(Span { least, greatest });
 }
 
 /// Fields that are private, and types that are one array.

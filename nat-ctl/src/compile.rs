@@ -11,6 +11,7 @@ use std::{
 use ipnet::Ipv4Net;
 use nat_common::{
     cooldown::{Cooldown, Reason, Scope},
+    external::Span,
     flow::Protocol,
     guard::Guard,
     limit::ClientLimits,
@@ -144,8 +145,8 @@ pub fn compile(config: &Config, host: &Host) -> Result<(RuleTable, Vec<String>),
         subsets: subsets(config),
         guards: guards(config, &host.inside),
         locals: host.local.clone(),
+        settings: settings(config, &externals),
         externals,
-        settings: settings(config),
     };
     Ok((table, warnings))
 }
@@ -303,7 +304,7 @@ fn subsets(config: &Config) -> [RuleBits; Subset::COUNT as usize] {
     subsets
 }
 
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config, externals: &Externals) -> Settings {
     let mut timeout_ns = [0; Lifetime::COUNT];
     let timeouts = &config.timeouts;
     for (lifetime, timeout) in [
@@ -331,6 +332,7 @@ fn settings(config: &Config) -> Settings {
         zero: [0; 7],
         port_sets: 0,
         hints_since: 0,
+        externals: Span::of(externals.iter().map(|(address, ..)| (*address).into())),
     }
 }
 

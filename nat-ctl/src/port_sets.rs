@@ -51,8 +51,8 @@ fn holds(before: &Settings, after: &Settings) -> bool {
 #[cfg(test)]
 mod tests {
     use nat_common::{
-        addr::Port, cooldown::Cooldown, limit::ClientLimits, mapping::Behaviour, port::PortRange,
-        ports::Ports, settings::Lifetime,
+        addr::Port, cooldown::Cooldown, external::Span, limit::ClientLimits, mapping::Behaviour,
+        port::PortRange, ports::Ports, settings::Lifetime,
     };
 
     use super::*;
@@ -74,6 +74,7 @@ mod tests {
             zero: [0; 7],
             port_sets: 0,
             hints_since: 0,
+            externals: Span::of([].into_iter()),
         }
     }
 

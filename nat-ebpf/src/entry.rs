@@ -135,8 +135,7 @@ impl Entry {
         }
     }
 
-    /// What TCP segments are limited to; 0 for no limit. Only a SYN names a size: other packets are
-    /// spared the entry's second cache line.
+    /// What TCP segments are limited to; 0 for no limit.
     #[inline(always)]
     pub fn mss(self) -> u16 {
         read!(self, mss)

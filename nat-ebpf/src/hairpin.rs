@@ -17,10 +17,9 @@ use crate::{clock, hook::Hook, outbound::way_out};
 /// this machine has. An error that drops nothing means that nothing has been changed.
 #[inline(always)]
 pub fn turn<H: Hook>(hook: &mut H, packet: &Packet) -> Result<(), Verdict> {
-    let now_ns = clock::now_ns();
     let fragment = matches!(packet.transport, Transport::Untranslatable(Verdict::Fragment));
     if fragment || packet.is_icmp_error() {
-        return turn_part(hook, packet, fragment, now_ns);
+        return turn_part(hook, packet, fragment, clock::now_ns());
     }
     if !hook.unclaimed(packet) {
         return Err(Verdict::LeftUntouched);
@@ -28,7 +27,7 @@ pub fn turn<H: Hook>(hook: &mut H, packet: &Packet) -> Result<(), Verdict> {
     if packet.ttl <= 1 {
         return Err(Verdict::HairpinTtl);
     }
-    match way_out(hook, packet, now_ns) {
+    match way_out(hook, packet, clock::now_ns()) {
         // The rules speak of what leaves outside: without one, this is for the gateway itself.
         Err(Verdict::UnmatchedDrop) => Err(Verdict::LeftUntouched),
         done => done,

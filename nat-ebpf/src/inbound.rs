@@ -50,7 +50,7 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
         return forwarded;
     }
     let live = belonging(hook, &packet, &key, now_ns)?;
-    let mss = live.mss(&key, packet.tcp_flags())?;
+    mss::note(&live, &key, packet.tcp_flags())?;
     let route = hook.route(&packet, live.to.address, Role::Inside)?;
     if hook.delivers(&packet, live.to.address) {
         let flags = packet.tcp_flags();
@@ -61,7 +61,7 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     }
     let protocol = Protocol::from_number(packet.protocol).ok_or(Verdict::NoSession)?;
     hook.translate(&packet, Direction::Inbound, protocol, &live.to, &route)?;
-    mss::clamp(hook, &packet, mss)
+    mss::clamp(hook, &packet)
 }
 
 /// Sends a translated error or later fragment on its way to the client that it is for now.

@@ -64,14 +64,14 @@ pub fn way_out<H: Hook>(hook: &mut H, packet: &Packet, now_ns: u64) -> Result<()
         Err(_) => Found::Absent,
     };
 
-    let (to, mss) = match (found, &flow) {
+    let to = match (found, &flow) {
         // The server may not have forgotten the last connection: a new one gets another port.
         (Found::Live(live), Ok(key)) if !(packet.tcp_flags().opens() && live.is_closing()) => {
             let flags = packet.tcp_flags();
-            let mss = live.mss(key, flags)?;
+            mss::note(&live, key, flags)?;
             session::touch(&live, Direction::Outbound, key, flags, hook.weight(), now_ns);
             established::keep_route::<H>(&live, &route, now_ns);
-            (live.to, mss)
+            live.to
         }
         (found, flow) => {
             let before = match found {
@@ -84,11 +84,10 @@ pub fn way_out<H: Hook>(hook: &mut H, packet: &Packet, now_ns: u64) -> Result<()
     };
     let protocol = Protocol::from_number(packet.protocol).ok_or(Verdict::ProtocolNotCovered)?;
     hook.translate(packet, Direction::Outbound, protocol, &to, &route)?;
-    mss::clamp(hook, packet, mss)
+    mss::clamp(hook, packet)
 }
 
-/// What the rules say of a packet without a live session: its translation, and what the maximum
-/// segment size is limited to.
+/// What the rules say of a packet without a live session.
 #[inline(always)]
 fn by_rule<H: Hook>(
     hook: &H,
@@ -97,7 +96,7 @@ fn by_rule<H: Hook>(
     before: Before,
     egress: u32,
     now_ns: u64,
-) -> Result<(Translation, u16), Verdict> {
+) -> Result<Translation, Verdict> {
     let request = request()?;
     request.source = packet.source;
     request.destination = packet.destination;
@@ -123,9 +122,9 @@ fn by_rule<H: Hook>(
     })
 }
 
-/// Makes the session: as [`by_rule`]. Or says by the number of a verdict why there is none.
+/// Makes the session, or says by the number of a verdict why there is none.
 #[inline(always)]
-fn opened<H: Hook>(hook: &H, before: Before) -> Result<(Translation, u16), u32> {
+fn opened<H: Hook>(hook: &H, before: Before) -> Result<Translation, u32> {
     let mut number = open::open_session();
     // Here, because there is no room on the stack for it below the judgement.
     if before == Before::Ended && request().is_ok_and(|request| request.instead) {
@@ -134,7 +133,7 @@ fn opened<H: Hook>(hook: &H, before: Before) -> Result<(Translation, u16), u32> 
     if number == TRANSLATED {
         number = admitted(hook);
         if let (TRANSLATED, Ok(request)) = (number, request()) {
-            return Ok((request.to, request.birth.mss));
+            return Ok(request.to);
         }
         open::refuse_session(number);
     }

@@ -6,21 +6,22 @@ use core::ffi::c_void;
 use aya_ebpf::{
     EbpfContext,
     bindings::{
-        __sk_buff, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT,
-        TC_ACT_UNSPEC,
+        __sk_buff, BPF_CSUM_LEVEL_QUERY, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR,
+        TC_ACT_SHOT, TC_ACT_UNSPEC,
     },
-    helpers::generated::{bpf_redirect, bpf_skb_load_bytes},
+    helpers::generated::{bpf_csum_level, bpf_redirect, bpf_skb_load_bytes},
     programs::{SkBuffContext, TcContext},
 };
 use nat_common::{
     addr::Ipv4,
+    checksum::{self, Delta},
     flow::{Direction, Protocol},
     fragment::{Part, RETURNED_MARK},
     hop::Hop,
     instance::{Device, Role},
     mark,
     mss::Lowered,
-    packet::{Packet, Transport},
+    packet::Packet,
     rewrite::{Fields, IPV4_CHECK, IPV4_PART, IPV4_TTL},
     stats,
     verdict::{Fate, Verdict},
@@ -35,7 +36,7 @@ use crate::{
     stage::{
         fragment, guard, icmp, locals,
         parse::{ETHERNET_BYTES, IPV4_OFFSET},
-        redirect, socket,
+        redirect, rewrite, socket,
         stats::count,
     },
 };
@@ -380,40 +381,43 @@ impl Tc {
         to: &Translation,
     ) -> Result<(), i64> {
         let fields = Fields::of(direction, protocol);
-        let transport = packet.transport_offset as usize;
-        let old_address = match direction {
-            Direction::Outbound => packet.source,
-            Direction::Inbound => packet.destination,
-        };
-        let old_port = match (packet.transport, direction) {
-            (Transport::Tcp { source, .. }, Direction::Outbound)
-            | (Transport::Udp { source, .. }, Direction::Outbound) => source,
-            (Transport::Tcp { destination, .. }, Direction::Inbound)
-            | (Transport::Udp { destination, .. }, Direction::Inbound) => destination,
-            (Transport::IcmpQuery { identifier, .. }, _) => identifier,
-            (Transport::IcmpError | Transport::Untranslatable(_), _) => return Err(-1),
-        };
-        let optional = if fields.check_optional { BPF_F_MARK_MANGLED_0 as u64 } else { 0 };
-        let check = transport + fields.check as usize;
-        let (old, new) = (old_address.to_be32() as u64, to.address.to_be32() as u64);
-        if fields.pseudo_header {
-            // The only part of the sum that is already there while the checksum is partial.
-            let flags = BPF_F_PSEUDO_HDR as u64 | optional | size_of::<Ipv4>() as u64;
-            self.ctx.l4_csum_replace(check, old, new, flags)?;
+        // First: the helpers make what is known of the frame's bytes worthless to the verifier.
+        rewrite::all_but_transport_check(self, packet, &fields, to, UNCHANGED).ok_or(UNREADABLE)?;
+        if self.is_verified() {
+            return rewrite::transport_check(self, packet, &fields, to).ok_or(UNREADABLE);
         }
-        let flags = optional | size_of::<u16>() as u64;
-        let (old_port, new_port) = (old_port.to_be16() as u64, to.port.to_be16() as u64);
-        self.ctx.l4_csum_replace(check, old_port, new_port, flags)?;
-        self.ctx.l3_csum_replace(
-            IPV4_OFFSET + IPV4_CHECK as usize,
-            old,
-            new,
-            size_of::<Ipv4>() as u64,
-        )?;
-        self.ctx.store(transport + fields.port as usize, &to.port, 0)?;
-        self.ctx.store(IPV4_OFFSET + fields.address as usize, &to.address, 0)
+        let check = packet.transport_offset as usize + fields.check as usize;
+        let optional = if fields.check_optional { BPF_F_MARK_MANGLED_0 as u64 } else { 0 };
+        let (word, two_words) = (size_of::<u16>() as u64, size_of::<u32>() as u64);
+        let mut gained = to.transport_delta;
+        if fields.pseudo_header {
+            let address = to.header_delta;
+            gained = checksum::combine(gained, !address);
+            // The only part of the sum that is already there while the checksum is partial. What was 0
+            // and becomes a delta gains just that.
+            let flags = BPF_F_PSEUDO_HDR as u64 | optional | two_words;
+            self.ctx.l4_csum_replace(check, 0, address.into(), flags)?;
+        }
+        self.ctx.l4_csum_replace(check, 0, gained.into(), optional | word)
+    }
+
+    /// Whether the device or GRO has found the transport checksum right (`CHECKSUM_UNNECESSARY` of
+    /// include/linux/skbuff.h): nothing that the kernel keeps beside the packet depends on its bytes.
+    /// Of all others a sum is kept there (`CHECKSUM_COMPLETE`), or the field is half done
+    /// (`CHECKSUM_PARTIAL`), or nothing is known (`CHECKSUM_NONE`): a program cannot tell which, but
+    /// the kernel's helpers can.
+    #[inline(always)]
+    fn is_verified(&self) -> bool {
+        // SAFETY: the context that the kernel passed to the program; this only asks.
+        unsafe { bpf_csum_level(self.ctx.skb.skb, BPF_CSUM_LEVEL_QUERY.into()) >= 0 }
     }
 }
+
+/// What the IPv4 header's checksum gains by other changes here: the stack counts the TTL down.
+const UNCHANGED: Delta = 0;
+
+/// What is not there although the packet has been read.
+const UNREADABLE: i64 = -1;
 
 /// Sends a packet out by an inside interface, to the next hop that has been found last: the stack does
 /// not forward what comes from an address of its own. Returns the action of the program.

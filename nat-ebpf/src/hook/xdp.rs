@@ -17,7 +17,7 @@ use nat_common::{
     instance::{Device, Role},
     mss::Lowered,
     packet::{Packet, Transport},
-    rewrite::{Fields, IPV4_CHECK, IPV4_PART, IPV4_TTL},
+    rewrite::{IPV4_PART, IPV4_TTL},
     stats,
     verdict::{Fate, Verdict},
 };
@@ -30,6 +30,7 @@ use crate::{
         guard,
         parse::{ETHERNET_BYTES, IPV4_OFFSET},
         redirect::{self, NextHop},
+        rewrite,
         stats::count,
     },
 };
@@ -250,25 +251,8 @@ impl Xdp {
         to: &Translation,
         route: &NextHop,
     ) -> Option<()> {
-        let fields = Fields::of(direction, protocol);
-        let transport = packet.transport_offset as usize;
-
-        let check = transport + fields.check as usize;
-        let old: u16 = self.load(check)?;
-        let new = if fields.check_optional {
-            checksum::update_udp(old, to.transport_delta)
-        } else {
-            checksum::update(old, to.transport_delta)
-        };
-        self.put(check, new)?;
-        self.put(transport + fields.port as usize, to.port)?;
-
-        let check = IPV4_OFFSET + IPV4_CHECK as usize;
-        let gained = checksum::combine(to.header_delta, checksum::TTL_DECREMENT);
-        self.put(check, checksum::update(self.load(check)?, gained))?;
+        rewrite::whole(self, packet, (direction, protocol), to, checksum::TTL_DECREMENT)?;
         self.put(IPV4_OFFSET + IPV4_TTL as usize, packet.ttl - 1)?;
-        self.put(IPV4_OFFSET + fields.address as usize, to.address)?;
-
         self.put(0, [route.destination_mac, route.source_mac])
     }
 

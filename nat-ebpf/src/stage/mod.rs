@@ -18,6 +18,7 @@ pub mod pressure;
 pub mod redirect;
 pub mod refuse;
 pub mod request;
+pub mod rewrite;
 pub mod search;
 pub mod session;
 pub mod socket;

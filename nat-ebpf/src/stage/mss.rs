@@ -6,13 +6,15 @@ use core::{
 
 use aya_ebpf::{helpers::generated::bpf_loop, macros::map, maps::PerCpuArray};
 use nat_common::{
+    flow::FlowKey,
     mss::{self, Lowered, OPTIONS_MAX, Step},
     packet::Packet,
     tcp::Flags,
     verdict::Verdict,
 };
 
-use crate::{hook::Hook, packet::opaque, stage::parse::IPV4_OFFSET};
+use super::{parse::IPV4_OFFSET, request::request, session::Live};
+use crate::{hook::Hook, packet::opaque};
 
 /// A walk over the options of a SYN.
 struct Walk {
@@ -36,10 +38,24 @@ fn walk() -> Option<&'static mut Walk> {
     WALK.get_ptr_mut(0).map(|walk| unsafe { &mut *walk })
 }
 
-/// Lowers the maximum segment size of a SYN to `most`, 0 for any. Other packets name none.
+/// Notes what a SYN of a session is limited to where the birth of a session leaves it, too: in the
+/// request. Other packets name no size, and are spared the entry's second cache line.
 #[inline(always)]
-pub fn clamp<H: Hook>(hook: &H, packet: &Packet, most: u16) -> Result<(), Verdict> {
-    if most == 0 || !packet.tcp_flags().has(Flags::SYN) {
+pub fn note(live: &Live, key: &FlowKey, flags: Flags) -> Result<(), Verdict> {
+    if flags.has(Flags::SYN) {
+        request()?.birth.mss = live.mss(key)?;
+    }
+    Ok(())
+}
+
+/// Lowers the maximum segment size of a SYN to that of the request, if there is one.
+#[inline(always)]
+pub fn clamp<H: Hook>(hook: &H, packet: &Packet) -> Result<(), Verdict> {
+    if !packet.tcp_flags().has(Flags::SYN) {
+        return Ok(());
+    }
+    let most = request()?.birth.mss;
+    if most == 0 {
         return Ok(());
     }
     let transport = u32::from(packet.transport_offset);

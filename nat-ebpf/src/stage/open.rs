@@ -398,7 +398,7 @@ fn join(request: &mut Request) -> Result<(), Verdict> {
             // Made just now, by the same packet or one like it: there is nothing else to note.
             winner.count(request.weight);
             request.to = winner.to;
-            request.birth.mss = winner.mss(key, request.flags)?;
+            request.birth.mss = winner.mss(key)?;
             Ok(())
         }
         Found::Ended | Found::Absent => Err(Verdict::Contended),

@@ -68,12 +68,9 @@ impl Live {
         self.entry.set_hop(hop);
     }
 
-    /// What a packet's maximum segment size is limited to; 0 for no limit, or if it names none.
+    /// What the maximum segment size is limited to; 0 for no limit.
     #[inline(always)]
-    pub fn mss(&self, key: &FlowKey, flags: tcp::Flags) -> Result<u16, Verdict> {
-        if !flags.has(tcp::Flags::SYN) {
-            return Ok(0);
-        }
+    pub fn mss(&self, key: &FlowKey) -> Result<u16, Verdict> {
         let mss = self.entry.mss();
         if self.entry.belongs_to(key) { Ok(mss) } else { Err(Verdict::Contended) }
     }

@@ -45,8 +45,17 @@ pub fn has(ctx: *mut c_void, claim: &FlowKey) -> bool {
 fn nobodys(ctx: *mut c_void, protocol: u8, from: u64, to: u64) -> bool {
     let address = Ipv4::from_be32((to >> 16) as u32);
     let port = Port::from_bytes((to as u16).to_ne_bytes());
-    external(address, protocol).is_some_and(|ports| ports.contains(port.number()))
+    may_be_external(address)
+        && external(address, protocol).is_some_and(|ports| ports.contains(port.number()))
         && !held(ctx, protocol, from, to)
+}
+
+/// What every packet from inside is asked first, most of which are for none of these addresses.
+#[inline(always)]
+fn may_be_external(address: Ipv4) -> bool {
+    classify::generation()
+        .and_then(classify::settings)
+        .is_ok_and(|settings| settings.externals.holds(address))
 }
 
 /// The ports of an address that rules may use, if they use it at all for a protocol (IANA number).

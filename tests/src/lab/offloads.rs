@@ -13,6 +13,9 @@ pub enum Offloads {
     On,
     /// Every packet is complete on the wire and every receiver checks it.
     Off,
+    /// The same, and the gateway's interfaces have checked what arrives before anybody sees it, as most
+    /// network cards do.
+    Verified,
 }
 
 /// Which end of a link a device is.
@@ -28,19 +31,21 @@ pub(super) enum End {
 pub(super) fn set(namespace: &NetNs, device: &str, end: End, offloads: Offloads) {
     let state = match offloads {
         Offloads::On => "on",
-        Offloads::Off => "off",
+        Offloads::Off | Offloads::Verified => "off",
     };
     // A veth accepts frames that XDP redirects to it only if its peer runs NAPI, which is there with
     // GRO on (or with an XDP program): otherwise they are dropped without a word. So the peers of
     // the gateway's interfaces keep GRO, which goes together with everything else off.
     let gro = match (end, offloads) {
-        (End::Gateway, _) => state,
+        (End::Gateway, Offloads::On | Offloads::Off) => state,
+        // GRO checks.
+        (End::Gateway, Offloads::Verified) => "on",
         (End::Host, _) => "on",
     };
     let arguments = format!("-K {device} rx {state} tx {state} sg on tso {state} gso {state}");
     let arguments = format!("{arguments} gro {gro}");
     tool(namespace, "ethtool", &arguments.split(' ').collect::<Vec<_>>());
-    if end == End::Host && offloads == Offloads::Off {
+    if gro == "on" && offloads != Offloads::On {
         // GRO on, but nothing may grow: a capture there shows each packet as it came over the wire.
         // Merged ones would have a partial checksum, which tcpdump calls incorrect.
         tool(namespace, "ip", &["link", "set", "dev", device, "gro_max_size", "1"]);

@@ -43,7 +43,7 @@ fn assert_documented(session: &Value) {
 
 #[test]
 fn tcp_udp_and_ping_pass_and_the_server_sees_the_external_address() {
-    for (hook, offloads) in VARIANTS {
+    for (hook, offloads) in VARIANTS.into_iter().chain([("tc", Offloads::Verified)]) {
         let gateway = Gateway::new(offloads);
         let lab = &gateway.lab;
         let _controller = gateway.start(hook, INTERNET);
@@ -93,7 +93,7 @@ fn tcp_udp_and_ping_pass_and_the_server_sees_the_external_address() {
 
         let (outside, inside) = (sniffer.stop(), inside.stop());
         assert_eq!(outside.private_sources(), [], "{hook}");
-        if offloads == Offloads::Off {
+        if offloads != Offloads::On {
             // 3 MB are over 2000 full packets; those of the gateway come in here.
             assert!(outside.checksums().assert_correct() > 2000, "{hook}");
             assert!(inside.checksums().assert_correct() > 2000, "{hook}");
