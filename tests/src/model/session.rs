@@ -1,8 +1,9 @@
 //! Sessions: how long they live, and what becomes of their TCP connections.
 //!
 //! A session lives while either direction's deadline is ahead. Each direction keeps its own and
-//! moves it at most once a second, so a deadline set now is a second later than configured. Of a
-//! connection that is over every packet counts: the last one is when it was closed.
+//! moves it at most once in a second, or in a 32nd part of a longer timeout, so a deadline set now is
+//! that much later than configured. Of a connection that is over every packet counts: the last one is
+//! when it was closed.
 use nat_common::flow::Direction;
 
 use super::{

@@ -2,4 +2,5 @@
 pub mod bench;
 pub mod fragments;
 pub mod frames;
+pub mod lifetime;
 pub mod test_run;

@@ -9,12 +9,13 @@ use nat_common::{
 use super::{
     bench::{BOTH, Bench, Hooks, INTERNET, MAX_COOLING, NO_COOLDOWN},
     frames::{self, ACK, CLIENT, FIN, GATEWAY, Place, RST, SERVER, SYN},
+    lifetime::{self, life},
 };
 
 const SECOND: u64 = 1_000_000_000;
 
 /// A port may rest longer by as much, and never for less: close times and hints are ticks.
-const LATE: u64 = 10_000_000;
+const LATE: u64 = lifetime::LATE.as_nanos() as u64;
 
 /// First sequence numbers.
 const ISS_CLIENT: u32 = 100;
@@ -163,12 +164,12 @@ fn a_tuple_rests_however_its_session_ended() {
             world.wait_ns(LATE);
             assert!(!world.refused(6001), "{rests}");
         }
-        // An idle connection has ended when its time was up: 7440 s, and the second by which a
-        // deadline may be late.
+        // An idle connection has ended when its time was up: 7440 s, and by what a deadline may be
+        // late.
         let rules = format!("{INTERNET}ports = \"4000-4000\"\n");
         let mut idle = World::new(hooks, rules.clone(), waits(100, 0, 0, 0));
         idle.opened(5000);
-        idle.wait_ns(7441 * SECOND);
+        idle.bench.advance(life(7440));
         idle.bench.sweep();
         idle.wait_ns(100 * SECOND - 1);
         assert!(idle.refused(6000));
@@ -177,7 +178,7 @@ fn a_tuple_rests_however_its_session_ended() {
 
         let mut unanswered = World::new(hooks, rules, waits(0, 0, 30, 0));
         assert_eq!(unanswered.out(5000, SYN).0, Verdict::TranslatedOut);
-        unanswered.wait_ns(241 * SECOND);
+        unanswered.bench.advance(life(240));
         unanswered.bench.sweep();
         unanswered.wait_ns(30 * SECOND - 1);
         assert!(unanswered.refused(6000));
@@ -213,7 +214,7 @@ fn another_server_may_be_reached_by_a_resting_port_unless_the_port_rests_as_such
             // Past `tcp_closing`: only the tuple is left.
             world.bench.cooldown = Some(Cooldown { scope, ..waits(1000, 1000, 0, 0) });
             world.bench.apply(&world.rules);
-            world.wait_ns(242 * SECOND);
+            world.bench.advance(life(240));
             world.bench.sweep();
             assert!(world.refused(6000), "scope {scope}");
             let other = frames::tcp((CLIENT, 6000), (SERVER, 81), SYN, b"");
@@ -238,7 +239,7 @@ fn a_port_rests_toward_everybody_from_the_close_on_and_for_the_longest_of_its_se
         world.wait_ns(SECOND);
         assert_eq!(world.opens_to(81), Verdict::NoPort);
         world.rests(Cooldown { scope: 1, ..waits(1000, 1000, 5, 0) });
-        world.wait_ns(242 * SECOND);
+        world.bench.advance(life(240));
         world.bench.sweep();
         world.wait_ns(10 * SECOND);
         assert_eq!(
@@ -277,7 +278,7 @@ fn no_session_is_ended_for_a_port_that_rests() {
         assert_eq!(world.opens_to(81), Verdict::TranslatedOut);
         world.out(5000, RST);
         // The one that nobody has answered is over and does not rest. The port does.
-        world.wait_ns(242 * SECOND);
+        world.bench.advance(life(240));
         let other = frames::tcp((CLIENT, 6001), (SERVER, 81), SYN, b"");
         assert_eq!(world.bench.send(hooks.out, &other).verdict, Verdict::NoPort);
         assert_eq!(world.bench.sweep(), 2, "both sessions are there yet");
@@ -345,7 +346,7 @@ fn the_oldest_gives_way_when_there_is_no_room() {
             world.whole(5000 + n);
         }
         world.rests(waits(240_000, 240_000, 0, 0));
-        world.wait_ns(242 * SECOND);
+        world.bench.advance(life(240));
         world.bench.sweep();
         assert_eq!(world.bench.resting(), MAX_COOLING as usize);
         let counters = world.bench.cooldown_counters();
@@ -361,11 +362,12 @@ fn what_has_rested_is_forgotten() {
     for n in 0..50 {
         world.whole(5000 + n);
     }
-    world.wait_ns(242 * SECOND);
+    let closed_ns = life(240).as_nanos() as u64;
+    world.wait_ns(closed_ns);
     world.bench.sweep();
     assert_eq!(world.bench.resting(), 50);
     assert_eq!(world.bench.clear(), 0, "none has rested long enough");
-    world.wait_ns(58 * SECOND + LATE);
+    world.wait_ns(300 * SECOND + LATE - closed_ns);
     assert_eq!(world.bench.clear(), 50);
     assert_eq!(world.bench.resting(), 0);
 }

@@ -7,6 +7,7 @@ use nat_ctl::datapath::State;
 use super::{
     bench::{BOTH, Bench, Hooks, INTERNET},
     frames::{self, CLIENT, GATEWAY, SERVER},
+    lifetime::{LATE, grace, life},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -28,16 +29,36 @@ fn answered(bench: &Bench, hooks: Hooks, port: u16, external: u16) -> bool {
 }
 
 #[test]
-fn rfc4787_req5_udp_lives_its_time_and_no_longer_than_a_second_more() {
+fn rfc4787_req5_udp_lives_its_time_and_little_more() {
     for hooks in BOTH {
         for (port, timeout) in [(3478, 300), (53, 20)] {
             let mut bench = Bench::new(INTERNET);
             let external = open(&bench, hooks, port);
-            bench.advance(SECOND * timeout);
+            bench.advance(Duration::from_secs(timeout));
             assert!(answered(&bench, hooks, port, external), "ended early");
-            bench.advance(SECOND * 2);
+            bench.advance(grace(timeout));
             assert!(!answered(&bench, hooks, port, external), "still there");
             assert_eq!(bench.sessions(), []);
+        }
+    }
+}
+
+/// A packet does not move the deadline if another one has moved it just now. It keeps the session open
+/// for all of its time nevertheless.
+#[test]
+fn rfc4787_req6_every_packet_from_inside_keeps_the_session_for_its_whole_time() {
+    for hooks in BOTH {
+        for (port, timeout) in [(3478, 300), (53, 20)] {
+            for after in [grace(timeout) / 2, grace(timeout) - LATE, grace(timeout)] {
+                let mut bench = Bench::new(INTERNET);
+                let external = open(&bench, hooks, port);
+                bench.advance(after);
+                assert_eq!(open(&bench, hooks, port), external);
+                bench.advance(Duration::from_secs(timeout) - Duration::from_nanos(1));
+                assert!(answered(&bench, hooks, port, external), "ended early: {after:?}");
+                bench.advance(grace(timeout) + Duration::from_nanos(1));
+                assert!(!answered(&bench, hooks, port, external), "still there: {after:?}");
+            }
         }
     }
 }
@@ -54,7 +75,7 @@ fn rfc4787_req6_outbound_packets_keep_udp_alive_and_inbound_ones_do_not() {
         // From here on only the server talks.
         bench.advance(SECOND * 200);
         assert!(answered(&bench, hooks, 3478, external));
-        bench.advance(SECOND * 102);
+        bench.advance(life(300) - SECOND * 200);
         assert!(!answered(&bench, hooks, 3478, external));
     }
 }
@@ -67,7 +88,7 @@ fn rfc5508_req2_an_echo_lives_its_time() {
         let reply = frames::echo(false, SERVER, GATEWAY, frames::read(&out.frame).source.1);
         bench.advance(SECOND * 60);
         assert_eq!(bench.send(hooks.inbound, &reply).verdict, Verdict::TranslatedIn);
-        bench.advance(SECOND * 2);
+        bench.advance(grace(60));
         assert_ne!(bench.send(hooks.inbound, &reply).verdict, Verdict::TranslatedIn);
     }
 }
@@ -90,7 +111,7 @@ fn a_flow_that_comes_back_late_gets_a_new_session() {
 fn timeouts_follow_the_configuration() {
     let mut bench = Bench::new(&format!("[timeouts]\nudp = \"5s\"\n{INTERNET}"));
     let external = open(&bench, BOTH[0], 3478);
-    bench.advance(SECOND * 7);
+    bench.advance(life(5));
     assert!(!answered(&bench, BOTH[0], 3478, external));
 }
 
@@ -105,7 +126,7 @@ fn the_sweep_removes_what_has_ended_and_nothing_else() {
         open(&bench, BOTH[0], port);
     }
     assert_eq!(bench.sweep(), 1, "DNS only");
-    bench.advance(SECOND * 102);
+    bench.advance(life(300) - SECOND * 200);
     assert_eq!(bench.sweep(), 99);
     assert_eq!((bench.entries(), bench.claims()), (50, 50));
     assert_eq!(bench.sweep(), 0);

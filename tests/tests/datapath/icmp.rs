@@ -9,6 +9,7 @@ use nat_ctl::datapath::State as _;
 use super::{
     bench::{BOTH, Bench, Hooks, INTERNET},
     frames::{self, ACK, CLIENT, GATEWAY, SERVER, SYN},
+    lifetime::grace,
 };
 
 /// A router between the gateway and the server.
@@ -319,14 +320,14 @@ fn rfc5508_req6_rfc4787_req12_rfc5382_req10_errors_change_no_session() {
         }
     }
     assert_eq!(entries(&bench), before);
-    // The ping's session ends when it would have ended: after 60 seconds and one of grace.
+    // The ping's session ends when it would have ended.
     bench.advance(Duration::from_secs(30));
     assert_eq!(bench.sessions().len(), 3);
     for (_, flow) in &flows {
         bench.send(Hook::TcIngress, &error((3, 1), ROUTER, GATEWAY, &flow.request.arrived));
         bench.send(Hook::TcEgress, &error((3, 1), CLIENT, SERVER, &flow.reply.arrived));
     }
-    bench.advance(Duration::from_secs(1));
+    bench.advance(grace(60));
     assert_eq!(bench.sessions().len(), 2);
     let (_, echo) = &flows[2];
     let late = error((3, 1), ROUTER, GATEWAY, &echo.request.arrived);

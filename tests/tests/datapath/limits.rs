@@ -6,6 +6,7 @@ use nat_common::{limit::ClientLimits, verdict::Verdict};
 use super::{
     bench::{BOTH, Bench, Hooks, INTERNET},
     frames::{self, ACK, CLIENT, FIN, GATEWAY, Place, RST, SERVER, SYN},
+    lifetime::life,
 };
 
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 3);
@@ -70,7 +71,7 @@ fn rfc6888_req4_a_client_has_so_many_sessions_and_others_theirs() {
         assert_eq!((world.bench.entries(), world.bench.claims()), (6, 6));
         assert_eq!((world.has(CLIENT), world.has(OTHER)), (Some((5, 0)), Some((1, 0))));
 
-        world.wait(302);
+        world.bench.advance(life(300));
         assert_eq!(world.bench.sweep(), 6);
         assert_eq!((world.has(CLIENT), world.has(OTHER)), (None, None));
         assert_eq!(world.udp(CLIENT, 8), Verdict::TranslatedOut);

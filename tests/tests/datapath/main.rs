@@ -31,4 +31,4 @@ mod unclaimed;
 mod verifier;
 mod ways;
 
-use common::{bench, frames};
+use common::{bench, frames, lifetime};

@@ -6,6 +6,7 @@ use nat_common::{cooldown::Reason, stats::Hook, verdict::Verdict};
 use super::{
     bench::{BOTH, Bench, Hooks, INTERNET, NO_COOLDOWN},
     frames::{self, ACK, CLIENT, FIN, GATEWAY, RST, SERVER, SYN},
+    lifetime::{LATE, grace, life},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -128,12 +129,12 @@ fn a_mapping_lives_as_long_as_its_last_session_and_then_its_port_is_free() {
         let mut bench = Bench::new(&format!("{INTERNET}ports = \"4000-4000\"\n"));
         udp_out(&bench, hooks, 5000, (SERVER, 53));
         udp_out(&bench, hooks, 5000, (SERVER, 3478));
-        bench.advance(SECOND * 22);
+        bench.advance(life(20));
         assert_eq!(bench.sweep(), 1, "DNS is over");
         assert_eq!(shared(&bench), (1, 1, 0));
         let rival = frames::udp((CLIENT, 6000), (STRANGER, 9), b"x");
         assert_eq!(bench.send(hooks.out, &rival).verdict, Verdict::NoPort);
-        bench.advance(SECOND * 280);
+        bench.advance(life(300) - life(20));
         assert_eq!(bench.sweep(), 1);
         assert_eq!((shared(&bench), bench.entries(), bench.claims()), ((0, 0, 0), 0, 0));
         assert_eq!(bench.send(hooks.out, &rival).verdict, Verdict::TranslatedOut);
@@ -151,7 +152,7 @@ fn a_port_of_an_ended_session_is_free_for_a_mapping() {
         bench.apply(&one_port);
         let second = frames::udp((CLIENT, 2), (SERVER, 80), b"x");
         assert_eq!(bench.send(hooks.out, &second).verdict, Verdict::NoPort);
-        bench.advance(302 * SECOND);
+        bench.advance(life(300) + LATE);
         assert_eq!(udp_out(&bench, hooks, 2, (SERVER, 80)), 4000);
         assert_eq!((bench.entries(), bench.claims()), (1, 1));
         assert_eq!(shared(&bench), (1, 1, 0));
@@ -187,7 +188,7 @@ fn rfc4787_req8_endpoint_independent_filtering_lets_everybody_in() {
         assert_eq!(bench.send(hooks.inbound, &knock).verdict, Verdict::TranslatedIn);
         assert_eq!(udp_out(&bench, hooks, 5000, (STRANGER, 9)), port);
         assert_eq!((bench.entries(), bench.claims(), shared(&bench).0), (2, 2, 1));
-        bench.advance(SECOND * 302);
+        bench.advance(life(300));
         assert_eq!(udp_in(&bench, (Ipv4Addr::new(9, 9, 9, 9), 9), port), Verdict::Filtered);
         assert_eq!(bench.sweep(), 2);
         assert_eq!(shared(&bench), (0, 0, 0));
@@ -205,10 +206,10 @@ fn rfc4787_req8_address_dependent_filtering_lets_in_whom_the_client_has_sent_to(
         assert_eq!(udp_in(&bench, (SERVER, 9999), port), Verdict::TranslatedIn);
         assert_eq!(udp_in(&bench, (Ipv4Addr::new(9, 9, 9, 9), 53), port), Verdict::Filtered);
         // DNS is over, and with it what was let in by it alone.
-        bench.advance(SECOND * 22);
+        bench.advance(life(20));
         assert_eq!(udp_in(&bench, (SERVER, 9998), port), Verdict::Filtered);
         assert_eq!(udp_in(&bench, (STRANGER, 9), port), Verdict::TranslatedIn);
-        bench.advance(SECOND * 302);
+        bench.advance(life(300));
         bench.sweep();
         assert_eq!((shared(&bench), bench.entries()), ((0, 0, 0), 0));
     }
@@ -292,7 +293,7 @@ fn unanswered_syns_from_outside_prolong_nothing() {
         bench.advance(SECOND * 80);
         assert_eq!(tcp_in(&bench, peer, port, SYN), Verdict::TranslatedIn);
     }
-    bench.advance(SECOND * 2);
+    bench.advance(grace(240));
     assert_eq!(tcp_in(&bench, peer, port, SYN), Verdict::Filtered, "the mapping is over as well");
     assert_eq!(bench.sweep(), 2);
     assert_eq!(shared(&bench), (0, 0, 0));
@@ -350,7 +351,7 @@ fn a_mapping_rests_by_its_port_but_not_for_its_owner() {
         let rst =
             frames::tcp_at((CLIENT, 5000), (SERVER, 80), RST, frames::Place::at(1001, 1001), b"");
         assert_eq!(bench.send(hooks.out, &rst).verdict, Verdict::TranslatedOut);
-        bench.advance(SECOND * 242);
+        bench.advance(life(240));
         assert_eq!((bench.sweep(), shared(&bench).0), (1, 0));
         assert_eq!(tcp_out(&bench, hooks, 6000, (STRANGER, 81), SYN), Verdict::NoPort);
         assert_eq!(tcp_out(&bench, hooks, 5000, (SERVER, 80), SYN), Verdict::NoPort);
@@ -382,7 +383,7 @@ fn a_full_table_leaves_no_mapping_behind() {
         }
         let (mappings, owners, permissions) = shared(&bench);
         assert_eq!((mappings, owners, permissions, bench.claims()), (16, 16, 16, 16));
-        bench.advance(SECOND * 22);
+        bench.advance(life(20));
         assert_eq!(bench.sweep(), 16);
         assert_eq!(shared(&bench), (0, 0, 0));
     }

@@ -11,6 +11,7 @@ use nat_ctl::datapath::{State as _, kernel::maps::Sizes};
 use super::{
     bench::{self, BOTH, Bench, INTERNET, NO_COOLDOWN},
     frames::{self, CLIENT, SERVER},
+    lifetime::{grace, life},
 };
 
 /// Ports of the rule, from the middle of 64 that are looked at together on.
@@ -170,8 +171,8 @@ fn a_shorter_timeout_frees_at_the_new_end() {
         busy.bench.advance(Duration::from_secs(200));
         busy.bench.send_all(busy.hook, &sessions);
         busy.bench.apply(&two(60));
-        assert_eq!(busy.open().0, Verdict::NoPort, "both live, for 301 s more");
-        busy.bench.advance(Duration::from_secs(5));
+        assert_eq!(busy.open().0, Verdict::NoPort, "both live, for 300 s more");
+        busy.bench.advance(grace(300));
         busy.bench.send_all(busy.hook, &sessions);
         // Beyond what they would have lived without an answer, too. Nobody has removed them.
         busy.bench.advance(Duration::from_secs(100));
@@ -192,7 +193,7 @@ fn a_shorter_cooldown_frees_at_once_and_a_longer_one_is_kept() {
     for hooks in BOTH {
         let mut busy = Busy::new(hooks.out, PORTS - FREE, waits(1000));
         busy.fill(FREE);
-        busy.bench.advance(Duration::from_secs(302));
+        busy.bench.advance(life(300));
         busy.bench.sweep();
         assert_eq!(busy.open().0, Verdict::NoPort, "all rest");
         // 100 s of 1000 have passed.
@@ -204,7 +205,7 @@ fn a_shorter_cooldown_frees_at_once_and_a_longer_one_is_kept() {
         busy.bench.apply(&rules(""));
         busy.fill(PORTS);
         // The other way round, before the shorter time has passed.
-        busy.bench.advance(Duration::from_secs(302));
+        busy.bench.advance(life(300));
         busy.bench.sweep();
         busy.bench.cooldown = Some(waits(200));
         busy.bench.apply(&rules(""));

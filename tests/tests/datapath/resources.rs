@@ -1,11 +1,12 @@
 //! Exhaustion: refused by name, nothing lost, nothing left behind.
-use std::{collections::HashSet, net::Ipv4Addr, time::Duration};
+use std::{collections::HashSet, net::Ipv4Addr};
 
 use nat_common::{stats::Hook, verdict::Verdict};
 
 use super::{
     bench::{BOTH, Bench, INTERNET},
     frames::{self, CLIENT, GATEWAY, SERVER, SYN},
+    lifetime::{LATE, life},
 };
 
 fn from_port(port: u16) -> Vec<u8> {
@@ -124,7 +125,7 @@ fn the_data_path_takes_back_ports_of_ended_sessions() {
             }
             assert_eq!(opens(&bench, round, 101), Verdict::NoPort);
             assert_eq!((bench.entries(), bench.claims()), (100, 100));
-            bench.advance(Duration::from_secs(302));
+            bench.advance(life(300) + LATE);
         }
     }
 }

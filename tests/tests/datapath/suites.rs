@@ -7,6 +7,7 @@ use nat_common::{stats::Hook, verdict::Verdict};
 use super::{
     bench::{BOTH, Bench, EXTERNAL2, Hooks, INTERNET},
     frames::{self, ACK, CLIENT, FIN, GATEWAY, Place, SERVER, SYN},
+    lifetime::{LATE, life},
 };
 
 type Build = fn((Ipv4Addr, u16), (Ipv4Addr, u16)) -> Vec<u8>;
@@ -179,7 +180,7 @@ fn rfc4787_req2_rfc7857_4_with_spill_a_client_goes_on_with_another_address() {
             assert_eq!(frames::read(&seen.frame).destination, (CLIENT, port));
         }
         assert_eq!(leaves(&bench, hooks, &udp((CLIENT, 9), (SERVER, 81))).0, own);
-        bench.advance(Duration::from_secs(302));
+        bench.advance(life(300) + LATE);
         assert_eq!(leaves(&bench, hooks, &to_server(9)).0, own);
     }
 }
@@ -320,7 +321,7 @@ fn half_reopened_by_the_client_it_opens_and_ends_in_the_time_of_an_opening() {
         assert_eq!(connection.state(), Some("opening"));
         connection.bench.advance(Duration::from_secs(239));
         assert_eq!(connection.state(), Some("opening"));
-        connection.bench.advance(Duration::from_secs(3));
+        connection.bench.advance(life(240) - Duration::from_secs(239));
         assert_eq!(connection.state(), None);
     }
 }
@@ -332,7 +333,7 @@ fn half_reopened_by_the_server_it_stays_closed_and_ends_when_it_would_have() {
         connection.bench.advance(Duration::from_secs(200));
         connection.server(SYN, 900_000, 0);
         assert_eq!(connection.state(), Some("closing"));
-        connection.bench.advance(Duration::from_secs(42));
+        connection.bench.advance(life(240) - Duration::from_secs(200));
         assert_eq!(connection.state(), None, "the server's SYN has refreshed it");
         assert_ne!(connection.server(SYN, 900_000, 0), Verdict::TranslatedIn);
     }

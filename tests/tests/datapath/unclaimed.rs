@@ -2,7 +2,6 @@
 use std::{
     net::{SocketAddrV4, TcpListener, TcpStream, UdpSocket},
     sync::Arc,
-    time::Duration,
 };
 
 use nat_common::{stats::Hook, verdict::Verdict};
@@ -11,6 +10,7 @@ use nat_tests::lab::{Lab, topology::EXTERNAL};
 use super::{
     bench::{Bench, EXTERNAL2, INTERNET, laboratory},
     frames::{self, ACK, CLIENT, GATEWAY, RST, SERVER, SYN},
+    lifetime::life,
 };
 
 const PORTS: &str = "ports = \"2000-3000\"\n";
@@ -84,7 +84,7 @@ fn late_segments_of_an_ended_flow_are_dropped() {
     let mut bench = Bench::new(INTERNET);
     let syn = frames::tcp((CLIENT, 5000), (SERVER, 80), SYN, b"");
     let external = frames::read(&bench.send(Hook::TcEgress, &syn).frame).source.1;
-    bench.advance(Duration::from_secs(242));
+    bench.advance(life(240));
     assert_eq!(arrives(&bench, &tcp(external, SYN | ACK)), Verdict::NoMapping);
     assert_eq!(bench.sweep(), 1);
     assert_eq!(arrives(&bench, &tcp(external, ACK)), Verdict::NoMapping);

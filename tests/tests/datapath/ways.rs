@@ -31,7 +31,7 @@ fn keeping() -> Bench {
 
 /// To whom the client's packet goes next.
 fn next_hop(bench: &Bench, payload: &[u8]) -> [u8; 6] {
-    let seen = bench.send(Hook::XdpInside, &frames::udp((CLIENT, 5000), (SERVER, 53), payload));
+    let seen = bench.send(Hook::XdpInside, &frames::udp((CLIENT, 5000), (SERVER, 3478), payload));
     assert_eq!(seen.verdict, Verdict::TranslatedOut);
     seen.frame[..6].try_into().unwrap()
 }
@@ -101,7 +101,7 @@ fn without_a_controller_every_packet_asks_the_kernel() {
 fn a_packet_that_does_not_fit_is_the_stacks_also_by_a_kept_way() {
     let bench = keeping();
     let lab = bench.lab();
-    let frame = frames::udp((CLIENT, 5000), (SERVER, 53), &[7; 600]);
+    let frame = frames::udp((CLIENT, 5000), (SERVER, 3478), &[7; 600]);
     ip(&lab.gateway, "link set wan0 mtu 600\n");
     for _ in 0..3 {
         next_hop(&bench, b"short");

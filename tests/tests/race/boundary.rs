@@ -12,12 +12,13 @@ use super::{
     cpus::{self, Lockstep},
     frames::{self, CLIENT, GATEWAY, SERVER},
     gateway::Gateway,
+    lifetime::life,
     runs,
 };
 
 const FLOWS: u16 = 2000;
-/// How long an idle UDP session lives: the configured time and a second.
-const LIFE: Duration = Duration::from_secs(301);
+/// How long an idle UDP session lives.
+const LIFE: Duration = life(300);
 
 fn request(port: u16) -> Vec<u8> {
     frames::udp((CLIENT, port), (SERVER, 3478), b"x")

@@ -1,6 +1,4 @@
 //! TCP events from both sides at the same moment.
-use std::time::Duration;
-
 use nat_common::{flow::Direction, settings::Lifetime, stats::Hook};
 use nat_ctl::datapath::State;
 
@@ -9,6 +7,7 @@ use super::{
     cpus::{self, Lockstep},
     frames::{self, ACK, CLIENT, FIN, GATEWAY, Place, RST, SERVER, SYN},
     gateway::Gateway,
+    lifetime::life,
     runs,
 };
 
@@ -133,7 +132,7 @@ fn fins_that_cross_close_every_connection() {
             at_once(&gateway, hooks, &connections, [FIN | ACK, FIN | ACK]);
             assert_all(&gateway, "closing");
             assert_agreed(&gateway);
-            gateway.bench.advance(Duration::from_secs(242));
+            gateway.bench.advance(life(240));
             assert_eq!(gateway.bench.sessions().len(), 0, "closing connections go soon");
         }
     }

@@ -1,12 +1,13 @@
 //! Two clients on two CPUs open flows to one server through one address and too few ports for
 //! comfort.
-use std::{collections::HashMap, net::Ipv4Addr, time::Duration};
+use std::{collections::HashMap, net::Ipv4Addr};
 
 use super::{
     bench::{BOTH, Hooks},
     cpus,
     frames::{self, GATEWAY, SERVER},
     gateway::{CLIENTS, Gateway},
+    lifetime::{LATE, life},
     runs,
 };
 
@@ -26,7 +27,7 @@ fn no_tuple_is_shared_and_every_reply_returns_to_its_owner() {
             assert_eq!(gateway.check_pairs(), 2 * usize::from(FLOWS));
 
             // All those sessions end, nobody sweeps, and other flows want their ports.
-            gateway.bench.advance(Duration::from_secs(302));
+            gateway.bench.advance(life(300) + LATE);
             let second = round(&gateway, hooks, 1 + FLOWS);
             gateway.check_pairs();
             let reused = second.keys().filter(|port| first.contains_key(port)).count();

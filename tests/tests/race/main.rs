@@ -20,7 +20,7 @@ mod traffic;
 
 use std::env;
 
-use common::{bench, frames};
+use common::{bench, frames, lifetime};
 
 /// How often to repeat each test.
 fn runs() -> u32 {

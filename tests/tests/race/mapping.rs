@@ -19,14 +19,15 @@ use super::{
     cpus::{self, Lockstep},
     frames::{self, CLIENT, GATEWAY, SERVER},
     gateway::Gateway,
+    lifetime::life,
     runs,
 };
 
 const ENDPOINTS: u16 = 3000;
 /// Whom the clients have not sent to.
 const STRANGER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 77);
-/// Past the end of UDP's sessions.
-const LIFE: Duration = Duration::from_secs(302);
+/// When UDP's sessions have ended.
+const LIFE: Duration = life(300);
 
 fn gateway(filtering: &str) -> Gateway {
     Gateway::with_rule(&format!("ports = \"1024-65535\"\nfiltering = \"{filtering}\"\n"), 16_384)

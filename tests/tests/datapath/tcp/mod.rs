@@ -10,6 +10,7 @@ use nat_common::verdict::Verdict;
 use super::{
     bench::{BOTH, Bench, Hooks, INTERNET},
     frames::{self, ACK, CLIENT, FIN, GATEWAY, Place, RST, SERVER, SYN},
+    lifetime::grace,
 };
 
 /// First sequence numbers; the client's wrap soon.
@@ -117,11 +118,11 @@ impl Connection {
         self.bench.advance(Duration::from_secs(seconds));
     }
 
-    /// Whether the session is there after so many idle seconds, and gone two seconds later.
+    /// Whether the session is there after so many idle seconds, its timeout, and gone soon after.
     fn lives(mut self, seconds: u64) {
         self.wait(seconds);
         assert_eq!(self.bench.sessions().len(), 1, "ended early");
-        self.wait(2);
+        self.bench.advance(grace(seconds));
         assert_eq!(self.bench.sessions().len(), 0, "still there");
     }
 }
@@ -163,7 +164,7 @@ fn rfc7857_2_1_opening_and_closing_have_timeouts_of_their_own() {
         };
         let mut opening = Connection::open(hooks);
         apply(&mut opening);
-        opening.wait(2);
+        opening.bench.advance(grace(240));
         assert!(opening.client_at(SYN, ISS_CLIENT, 0, 0), "once more");
         opening.lives(250);
         let mut established = Connection::open(hooks);

@@ -5,6 +5,7 @@ use super::{
     super::{
         bench::{BOTH, Bench, INTERNET},
         frames::{self, ACK, CLIENT, FIN, RST, SERVER, SYN},
+        lifetime::life,
     },
     Connection, ISS_CLIENT, ISS_SERVER,
 };
@@ -150,7 +151,7 @@ fn a_syn_within_a_connection_replaces_it_if_the_server_answers() {
 fn a_segment_from_the_middle_of_a_connection_opens_nothing() {
     for hooks in BOTH {
         let mut connection = Connection::established(hooks);
-        connection.wait(7442);
+        connection.bench.advance(life(7440));
         assert!(!connection.client_sends_data(ACK, 10));
         let client = connection.client;
         assert!(!connection.client_at(RST, client.next, 0, 0));
