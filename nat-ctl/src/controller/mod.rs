@@ -23,7 +23,7 @@ use crate::{
     clock,
     compile::External,
     config::{Action, Config, OnAddressRemoved},
-    datapath::{ConfigText, Datapath, Interface, State},
+    datapath::{ConfigText, Datapath, Interface, NextHop, State, Swept},
     desired::{Desired, desired, lacking, order},
     exit::Failure,
     hook::{self, Situation},
@@ -53,6 +53,8 @@ pub struct Controller<D> {
     lacking: Vec<String>,
     /// Whether a table of choices could not be changed, and has to be written anew.
     torn: bool,
+    /// To which XDP has sent packets, as of the last sweep.
+    next_hops: BTreeSet<NextHop>,
 }
 
 /// What an order led to.
@@ -74,8 +76,18 @@ impl<D: Datapath> Controller<D> {
         desired: Desired,
     ) -> Self {
         let lacking = lacking(&desired.table, &network, &sources);
-        let torn = false;
-        Self { datapath, source, config, text, network, sources, desired, lacking, torn }
+        Self {
+            datapath,
+            source,
+            config,
+            text,
+            network,
+            sources,
+            desired,
+            lacking,
+            torn: false,
+            next_hops: BTreeSet::new(),
+        }
     }
 
     /// What does not work at this moment, for people.
@@ -266,13 +278,19 @@ impl<D: Datapath> Controller<D> {
     /// Removes ended sessions, forgets what has rested, and shows that the controller is alive. Returns
     /// whether there is more to be forgotten: each time does a limited amount of it.
     pub fn sweep(&mut self) -> Result<bool, Failure> {
-        let swept = self.datapath.sweep()?;
-        if swept > 0 {
-            tracing::debug!(swept, "removed ended sessions");
+        let Swept { ended, next_hops } = self.datapath.sweep()?;
+        self.next_hops = next_hops;
+        if ended > 0 {
+            tracing::debug!(ended, "removed ended sessions");
         }
         let more = self.datapath.forget_rested()?;
         self.datapath.record_controller(std::process::id(), clock::now_ns())?;
         Ok(more)
+    }
+
+    /// To which XDP has sent packets, as of the last sweep.
+    pub fn next_hops(&self) -> &BTreeSet<NextHop> {
+        &self.next_hops
     }
 
     /// Has the data path ask for every session's way again.

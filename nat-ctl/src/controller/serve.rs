@@ -14,12 +14,15 @@ use crate::{
     api::{Answer, Call, Request},
     datapath::Datapath,
     exit::Failure,
-    host::{Watch, Ways},
+    host::{Watch, Ways, look_after},
 };
 
 /// How often ended sessions are removed. Nothing waits for it: the data path itself takes an ended
 /// session for absent, and removes it where it is in the way.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often the kernel is told which neighbours XDP sends to.
+const CARE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long the last answer may take to get away before the process ends.
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(1);
@@ -46,6 +49,8 @@ pub async fn serve<D: Datapath>(
     ready();
     let mut sweeps = interval(SWEEP_INTERVAL);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut cares = interval(CARE_INTERVAL);
+    cares.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stopped_by = loop {
         let mut changed = true;
         tokio::select! {
@@ -75,6 +80,12 @@ pub async fn serve<D: Datapath>(
                     Err(failure) => tracing::error!("{failure}"),
                 }
                 keeper.keep(controller.state()).await;
+            }
+            _ = cares.tick() => {
+                changed = false;
+                if let Err(failure) = look_after(controller.next_hops()).await {
+                    tracing::warn!("cannot look after neighbours: {failure}");
+                }
             }
             Some(call) = events.calls.recv() => {
                 let stop = matches!(call.request, Request::Stop);

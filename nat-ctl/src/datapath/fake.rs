@@ -17,7 +17,7 @@ use nat_common::{
 
 use super::{
     ChoiceChange, Choices, ConfigText, Datapath, Error, Interface, PoolState, RuleState,
-    SessionPair, State, VerdictState,
+    SessionPair, State, Swept, VerdictState,
 };
 use crate::{
     compile::{External, RuleTable},
@@ -202,11 +202,11 @@ impl Datapath for Fake {
         Ok((before - self.sessions.len()) as u32)
     }
 
-    fn sweep(&mut self) -> Result<u32, Error> {
+    fn sweep(&mut self) -> Result<Swept, Error> {
         let before = self.sessions.len();
         let now_ns = self.now_ns;
         self.sessions.retain(|pair| pair.deadline_ns() > now_ns);
-        Ok((before - self.sessions.len()) as u32)
+        Ok(Swept { ended: (before - self.sessions.len()) as u32, ..Swept::default() })
     }
 
     fn forget_rested(&mut self) -> Result<bool, Error> {

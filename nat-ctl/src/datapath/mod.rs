@@ -6,7 +6,7 @@ pub mod error;
 pub mod fake;
 pub mod kernel;
 
-use std::{io, net::Ipv4Addr, path::Path};
+use std::{collections::BTreeSet, io, net::Ipv4Addr, path::Path};
 
 use ipnet::Ipv4Net;
 
@@ -144,6 +144,23 @@ impl ConfigText {
     }
 }
 
+/// Where XDP sends packets of a session without asking the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct NextHop {
+    /// Index of the interface.
+    pub ifindex: u32,
+    pub mac: [u8; 6],
+}
+
+/// What a look at all sessions has found and done.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Swept {
+    /// Sessions that had ended and have been removed.
+    pub ended: u32,
+    /// Of sessions whose packets go out by XDP.
+    pub next_hops: BTreeSet<NextHop>,
+}
+
 /// Changing: the controller's side.
 pub trait Datapath: State {
     /// Puts a rule table and the configuration that it was made from in force, whole: packets see
@@ -165,8 +182,8 @@ pub trait Datapath: State {
     /// interface has more than it had before. Where XDP is not a must ([`HookReason::Able`]) and one
     /// of them cannot do it after all, all of them have TC.
     fn attach(&mut self, interfaces: &[Interface]) -> Result<Vec<String>, Error>;
-    /// Removes ended sessions; returns how many.
-    fn sweep(&mut self) -> Result<u32, Error>;
+    /// Removes ended sessions.
+    fn sweep(&mut self) -> Result<Swept, Error>;
     /// Forgets tuples that have rested long enough, oldest first, for a limited time. Returns whether
     /// there may be more of them.
     fn forget_rested(&mut self) -> Result<bool, Error>;

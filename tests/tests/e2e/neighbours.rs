@@ -34,6 +34,28 @@ fn unresolved_neighbours_cost_no_packet_and_no_leak() {
     }
 }
 
+/// The kernel does not know that XDP sends to a neighbour, and would not look whether it is still there.
+#[test]
+fn a_host_that_comes_back_without_a_word_is_found() {
+    const NEW: &str = "02:99:00:00:00:08";
+    let gateway = Gateway::new(Offloads::Off);
+    let lab = &gateway.lab;
+    for (setting, value) in [("delay_first_probe_time", "1"), ("retrans_time_ms", "100")] {
+        lab.gateway.sysctl(&format!("net/ipv4/neigh/wan0/{setting}"), value);
+    }
+    let _controller = gateway.start("xdp", INTERNET);
+    let echo = UdpEcho::start(&lab.server, at(SERVER, 7));
+    let client = UdpClient::bind(&lab.client, ANY);
+    for payload in [b"first", b"again"] {
+        assert!(client.ask(echo.address(), payload, 3, LIMIT));
+    }
+    ip(&lab.server, &format!("link set s0 address {NEW}\n"));
+    // Whose last answer was too long ago: the kernel asks it when it next sends to it itself.
+    ip(&lab.gateway, &format!("neigh change {SERVER} dev wan0 nud stale\n"));
+    assert!(client.ask(echo.address(), b"found", 300, Duration::from_millis(100)));
+    assert_eq!(gateway.sessions().len(), 1, "all by one session");
+}
+
 /// XDP keeps the ways of sessions: the controller hears that one is another now, long before XDP would ask
 /// again by itself.
 #[test]

@@ -15,6 +15,7 @@ mod state;
 pub mod table;
 
 use std::{
+    collections::BTreeSet,
     io,
     time::{Duration, Instant},
 };
@@ -28,6 +29,7 @@ use aya_log::EbpfLogger;
 use nat_common::{
     cooldown::Resting,
     flow::FlowKey,
+    hop::Hop,
     instance::{self, COOLING_LOST, Device, HookReason, Instance, stored},
     limits::{CLEAR_TUPLES_MAX, INTERFACES_MAX, SWEEP_SESSIONS_MAX},
     session,
@@ -43,7 +45,8 @@ use self::{
     pins::{Lock, Pins},
 };
 use super::{
-    ChoiceChange, Choices, ConfigText, Datapath, Error, Interface, State, error::AnyError,
+    ChoiceChange, Choices, ConfigText, Datapath, Error, Interface, NextHop, State, Swept,
+    error::AnyError,
 };
 use crate::{
     clock,
@@ -339,15 +342,20 @@ impl Datapath for Attached {
         Ok(done)
     }
 
-    fn sweep(&mut self) -> Result<u32, Error> {
+    fn sweep(&mut self) -> Result<Swept, Error> {
         let now_ns = clock::now_ns();
+        let ways = self.pinned.instance()?.ways;
         let mut ended = Vec::new();
+        let mut next_hops = BTreeSet::new();
         self.pinned.each_outbound(|key, session| {
             if !session::live(session.deadline_ns, now_ns) {
                 ended.push(*key);
+            } else if session.hop.takes(ways, now_ns, 0) {
+                let Hop { ifindex, mac, .. } = session.hop;
+                next_hops.insert(NextHop { ifindex: ifindex.into(), mac });
             }
         })?;
-        run_on_keys(&self.ebpf, "sweep", &ended)
+        Ok(Swept { ended: run_on_keys(&self.ebpf, "sweep", &ended)?, next_hops })
     }
 
     fn forget_rested(&mut self) -> Result<bool, Error> {
