@@ -21,6 +21,10 @@ fn settings() -> Cooldown {
     Cooldown { wait_ns, enabled: 1, scope: 0, pressure_reuse: 0, zero: [0; 5] }
 }
 
+const TIMEOUT_NS: u64 = 300 * SECOND;
+/// From the only packet to the end.
+const LIFE_NS: u64 = session::deadline(0, TIMEOUT_NS);
+
 const EXTERNAL: Ipv4 = Ipv4::new([203, 0, 113, 7]);
 
 fn key(protocol: Protocol, local: Ipv4, port: u16) -> FlowKey {
@@ -32,7 +36,7 @@ fn tuple(port: u16) -> FlowKey {
     key(Protocol::Tcp, EXTERNAL, port)
 }
 
-/// A session with this external port whose first packet was at `born_ns`; it lives for 300 s.
+/// A session with this external port whose first packet was at `born_ns`; it lives for [`LIFE_NS`].
 fn session(protocol: Protocol, port: u16, lifetime: Lifetime, born_ns: u64) -> SessionPair {
     let key = key(protocol, Ipv4::new([10, 0, 0, 5]), 40_000 + port);
     let external = (EXTERNAL, Port::new(port));
@@ -40,7 +44,7 @@ fn session(protocol: Protocol, port: u16, lifetime: Lifetime, born_ns: u64) -> S
         protocol,
         rule: 0,
         lifetime,
-        timeout_ns: 300 * SECOND,
+        timeout_ns: TIMEOUT_NS,
         first: Segment::NONE,
         mss: 0,
         uses: 0,
@@ -129,7 +133,7 @@ fn a_closed_connection_has_ended_with_its_last_packet() {
 #[test]
 fn a_session_that_has_ended_rests_from_its_end() {
     for ago in [10, 29, 31] {
-        let born = NOW.monotonic_ns - (301 + ago) * SECOND;
+        let born = NOW.monotonic_ns - LIFE_NS - ago * SECOND;
         let pair = session(Protocol::Tcp, 1, Lifetime::TcpOpening, born);
         for sessions in [Sessions::GoOn, Sessions::EndNow] {
             let snapshot = take(&fake(vec![pair], Vec::new()), sessions);
@@ -182,7 +186,7 @@ fn sessions_that_were_live_have_ended_at_the_latest_possible_time() {
 
 #[test]
 fn a_tuple_that_is_found_twice_rests_from_the_later_end() {
-    let born = NOW.monotonic_ns - 310 * SECOND;
+    let born = NOW.monotonic_ns - LIFE_NS - 9 * SECOND;
     let pair = session(Protocol::Tcp, 1, Lifetime::TcpOpening, born);
     let state = fake(vec![pair], vec![(tuple(1), ended(5, Reason::HalfOpen))]);
     let snapshot = take(&state, Sessions::GoOn);
