@@ -21,7 +21,6 @@ impl PortRange {
 /// port before any of them again.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidates {
-    ports: Ports,
     at: u32,
     step: u32,
 }
@@ -50,16 +49,16 @@ impl Candidates {
             Some(step) => step,
             None => 0,
         };
-        Self { ports: *ports, at, step }
+        Self { at, step }
     }
 
-    /// The next port to try.
+    /// The next port to try of those that the walk is over.
     #[inline(always)]
-    pub const fn next_port(&mut self) -> Port {
-        let port = self.ports.at(self.at);
+    pub const fn next_port(&mut self, ports: &Ports) -> Port {
+        let port = ports.at(self.at);
         self.at += self.step;
-        if self.at >= self.ports.count() {
-            self.at -= self.ports.count();
+        if self.at >= ports.count() {
+            self.at -= ports.count();
         }
         port
     }
@@ -80,9 +79,10 @@ mod tests {
         #[test]
         fn every_candidate_is_in_range(a in 1_u16.., b in 1_u16.., random: u32) {
             let (min, max) = (a.min(b), a.max(b));
-            let mut walk = Candidates::new(&ports(&[(min, max)]), random);
+            let ports = ports(&[(min, max)]);
+            let mut walk = Candidates::new(&ports, random);
             for _ in 0..64 {
-                let port = walk.next_port().number();
+                let port = walk.next_port(&ports).number();
                 prop_assert!(min <= port && port <= max);
             }
         }
@@ -97,7 +97,7 @@ mod tests {
             let mut walk = Candidates::new(&ports, random);
             let mut seen = std::collections::HashSet::new();
             for _ in 0..low + high {
-                let port = walk.next_port();
+                let port = walk.next_port(&ports);
                 prop_assert!(ports.number(port.number()).is_some());
                 prop_assert!(seen.insert(port));
             }
@@ -106,12 +106,13 @@ mod tests {
 
     #[test]
     fn a_range_of_one_offers_it() {
-        let mut walk = Candidates::new(&ports(&[(7, 7)]), u32::MAX);
-        assert_eq!([walk.next_port(), walk.next_port()].map(Port::number), [7, 7]);
+        let ports = ports(&[(7, 7)]);
+        let mut walk = Candidates::new(&ports, u32::MAX);
+        assert_eq!([walk.next_port(&ports), walk.next_port(&ports)].map(Port::number), [7, 7]);
     }
 
     fn drawn(ports: &Ports) -> impl Iterator<Item = u16> {
-        let first = |n: u32| Candidates::new(ports, n.wrapping_mul(0x9e37_79b9)).next_port();
+        let first = |n: u32| Candidates::new(ports, n.wrapping_mul(0x9e37_79b9)).next_port(ports);
         (0..65_536_u32).map(move |n| first(n).number())
     }
 

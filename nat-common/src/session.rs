@@ -89,40 +89,67 @@ pub const DELETED: u64 = 0;
 const NS_PER_S: u64 = 1_000_000_000;
 
 impl Session {
+    /// Nobody's: all zero.
+    const NONE: Self = Self {
+        check: 0,
+        address: Ipv4::UNSPECIFIED,
+        port: Port::NONE,
+        transport_delta: 0,
+        header_delta: 0,
+        tcp: 0,
+        lifetime: 0,
+        deadline_ns: 0,
+        refresh_ticks: 0,
+        hop: Hop::NONE,
+        packets: 0,
+        bytes: 0,
+        next: 0,
+        ack: 0,
+        asked: 0,
+        window: 0,
+        mss: 0,
+        rule: 0,
+        range: Port::NONE,
+        uses: 0,
+        zero: [0; 3],
+        created_s: 0,
+        room: [0; 36],
+    };
+
     /// The entry of a new session for one direction.
     ///
     /// `key` is the key it will be stored under, `new` what the local endpoint becomes.
-    #[inline(always)]
     #[must_use]
     pub const fn new(key: &FlowKey, new: (Ipv4, Port), birth: &Birth, now_ns: u64) -> Self {
+        let mut session = Self::NONE;
+        session.begin(key, new, birth, now_ns);
+        session
+    }
+
+    /// Makes that entry of one that is all zero, or that this has made before: all is written but what no
+    /// new session has, its way on and what it has carried.
+    #[inline(always)]
+    pub const fn begin(&mut self, key: &FlowKey, new: (Ipv4, Port), birth: &Birth, now_ns: u64) {
         let (header_delta, transport_delta) =
             rewrite::deltas(birth.protocol, (key.local, key.local_port), new);
         let Track { next, ack, window, scale, asked } = Track::new(&birth.first);
-        Self {
-            check: key.fingerprint(),
-            address: new.0,
-            port: new.1,
-            transport_delta,
-            header_delta,
-            tcp: pack(Connection::NEW, scale),
-            lifetime: birth.lifetime as u8,
-            rule: birth.rule as u16,
-            window,
-            next,
-            ack,
-            asked,
-            deadline_ns: deadline(now_ns, birth.timeout_ns),
-            refresh_ticks: next_refresh(now_ns, birth.timeout_ns),
-            created_s: seconds(now_ns),
-            packets: 0,
-            bytes: 0,
-            mss: birth.mss,
-            uses: birth.uses,
-            zero: [0; 3],
-            range: birth.range,
-            hop: Hop::NONE,
-            room: [0; 36],
-        }
+        self.check = key.fingerprint();
+        (self.address, self.port) = new;
+        self.transport_delta = transport_delta;
+        self.header_delta = header_delta;
+        self.tcp = pack(Connection::NEW, scale);
+        self.lifetime = birth.lifetime as u8;
+        self.deadline_ns = deadline(now_ns, birth.timeout_ns);
+        self.refresh_ticks = next_refresh(now_ns, birth.timeout_ns);
+        self.next = next;
+        self.ack = ack;
+        self.asked = asked;
+        self.window = window;
+        self.mss = birth.mss;
+        self.rule = birth.rule as u16;
+        self.range = birth.range;
+        self.uses = birth.uses;
+        self.created_s = seconds(now_ns);
     }
 
     /// Identity of the rule that made the session.

@@ -11,7 +11,7 @@ use nat_common::{
     limits::SPILL_ADDRESSES_MAX,
     mapping::{Filtering, Uses},
     rule::Action,
-    session::{Birth, Session, pack},
+    session::{Birth, pack},
     settings::Lifetime,
     tcp::{Connection, Segment},
     verdict::Verdict,
@@ -169,11 +169,9 @@ fn is_of(claim: &FlowKey, inside: (Ipv4, Port)) -> bool {
 /// Claims, then publishes.
 #[inline(always)]
 fn publish(request: &mut Request) -> Result<(), Verdict> {
-    let inside = (request.key.local, request.key.local_port);
-    request.entry = Session::new(&request.claim, inside, &request.birth, request.now_ns);
+    request.write_claim();
     INBOUND.insert(&request.claim, &request.entry, BPF_NOEXIST as u64).map_err(refused)?;
-    let external = (request.claim.local, request.claim.local_port);
-    request.entry = Session::new(&request.key, external, &request.birth, request.now_ns);
+    request.write_outbound(0, 0);
     if matches!(request.birth.protocol, Protocol::Tcp) {
         request.entry.tcp = pack(Connection::FROM_OUTSIDE, request.birth.first.scale);
     }

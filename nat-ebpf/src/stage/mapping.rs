@@ -259,8 +259,7 @@ fn share(port: Port) -> i32 {
     let Request { key, external, now_ns, .. } = *request;
     request.claim = key.translated(external, port);
     desk.claim = request.claim.toward_everybody();
-    request.entry =
-        Session::new(&request.claim, (key.local, key.local_port), &request.birth, now_ns);
+    request.write_claim();
     let mut result = insert(request);
     if result == EXISTS && is_claimed_for(request) {
         leave_mapping();
@@ -395,7 +394,7 @@ fn tried(request: &mut Request, desk: &mut Desk) -> Tried {
             request.truth = truth;
             Tried::Rests
         }
-        None => claimed(request, inside),
+        None => claim_tuple(request),
     };
     if tried != Tried::Claimed {
         let _ = OWNERS.remove(&desk.claim);
@@ -405,9 +404,9 @@ fn tried(request: &mut Request, desk: &mut Desk) -> Tried {
 
 /// Claims the tuple of an endpoint that is the request's.
 #[inline(always)]
-fn claimed(request: &mut Request, inside: (Ipv4, Port)) -> Tried {
+fn claim_tuple(request: &mut Request) -> Tried {
     let now_ns = request.now_ns;
-    request.entry = Session::new(&request.claim, inside, &request.birth, now_ns);
+    request.write_claim();
     request.result = insert(request);
     match request.result {
         0 => {}

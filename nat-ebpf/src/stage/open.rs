@@ -15,7 +15,7 @@ use nat_common::{
     pool::{self, PoolKey, Pooling},
     port::Candidates,
     rule::{Action, Rule},
-    session::{Birth, Session},
+    session::Birth,
     settings::Lifetime,
     source::ChoiceKey,
     tcp::Segment,
@@ -121,7 +121,7 @@ fn spill(request: &mut Request) -> Result<(), Verdict> {
     let pool = unsafe { POOLS.get(key) }.ok_or(Verdict::NoPort)?;
     request.external = pool::next(pool, request.source, request.external).ok_or(Verdict::NoPort)?;
     // SAFETY: the helper has no precondition.
-    request.candidates = Candidates::new(&request.ports, unsafe { bpf_get_prandom_u32() });
+    request.candidates = Candidates::new(request.ports()?, unsafe { bpf_get_prandom_u32() });
     Ok(())
 }
 
@@ -258,7 +258,6 @@ fn prepare(request: &mut Request, matched: Matched, rule: &Rule) -> Result<(), V
     request.candidates = Candidates::new(&rule.ports, unsafe { bpf_get_prandom_u32() });
     request.generation = matched.generation;
     request.rule = rule.id;
-    request.ports = rule.ports;
     request.port_set = rule.port_set;
     request.pooling = rule.pooling;
     Ok(())
@@ -295,10 +294,7 @@ fn publish(request: &mut Request) -> Result<(), Verdict> {
     if request.before == Before::Closing {
         session::kill(&request.key, request.now_ns);
     }
-    let to = (request.claim.local, request.claim.local_port);
-    request.entry = Session::new(&request.key, to, &request.birth, request.now_ns);
-    request.entry.packets = request.weight.packets;
-    request.entry.bytes = request.weight.bytes;
+    request.write_outbound(request.weight.packets, request.weight.bytes);
     match OUTBOUND.insert(&request.key, &request.entry, BPF_NOEXIST as u64) {
         Ok(()) => {
             stats::count_session(request.birth.rule);

@@ -7,7 +7,7 @@ use nat_common::{
     flow::Direction,
     hint::{self, Hint, TICK_NS},
     limits::{CLAIM_ROUNDS_MAX, PORT_TRIES_MAX, SPILL_ADDRESSES_MAX},
-    session::{Birth, Session},
+    session::Birth,
     stats::Effort,
     verdict::Verdict,
 };
@@ -104,7 +104,7 @@ pub extern "C" fn may_keep_port() -> u32 {
     let Ok(request) = request() else { return 0 };
     request.keeps = request.own
         && request.external == request.source
-        && request.ports.has(request.key.local_port);
+        && request.ports().is_ok_and(|ports| ports.has(request.key.local_port));
     if request.joins {
         // The rule is not for this packet: nobody asked for smaller segments.
         request.birth.mss = 0;
@@ -288,10 +288,12 @@ fn by_chance() -> Result<u32, Verdict> {
 ///
 /// To be called by `bpf_loop` only.
 unsafe extern "C" fn try_next_port(_turn: u32, _context: *mut c_void) -> i64 {
-    let Ok(request) = request() else {
+    let Some((request, ports)) =
+        request().ok().and_then(|request| request.ports().ok().map(|ports| (request, ports)))
+    else {
         return ENOUGH;
     };
-    match attempt(request.candidates.next_port()) {
+    match attempt(request.candidates.next_port(ports)) {
         Tried::Claimed | Tried::Refused => ENOUGH,
         // A port of another's whose time is over is found by the search.
         Tried::InTheWay | Tried::Taken | Tried::Rests => AGAIN,
@@ -329,8 +331,7 @@ pub extern "C" fn try_port(port: u32) -> u32 {
 fn tried(request: &mut Request, port: Port) -> Tried {
     stats::spend(Effort::Try);
     request.claim = request.key.translated(request.external, port);
-    let inside = (request.key.local, request.key.local_port);
-    request.entry = Session::new(&request.claim, inside, &request.birth, request.now_ns);
+    request.write_claim();
     request.result = match INBOUND.insert(&request.claim, &request.entry, BPF_NOEXIST as u64) {
         Ok(()) => 0,
         Err(error) => error,

@@ -76,7 +76,8 @@ unsafe extern "C" fn weigh_next(_turn: u32, _context: *mut c_void) -> i64 {
 #[inline(never)]
 pub extern "C" fn weigh_port() -> u32 {
     let Ok(request) = request() else { return 0 };
-    let port = request.candidates.next_port();
+    let Ok(ports) = request.ports() else { return 0 };
+    let port = request.candidates.next_port(ports);
     request.claim = request.key.translated(request.external, port);
     if let Some(rested_ns) = rested_ns(request)
         && rested_ns > request.pressed.rested_ns

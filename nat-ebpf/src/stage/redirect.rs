@@ -1,5 +1,5 @@
 //! The way on, by the kernel's own routing and neighbour tables.
-use core::{ffi::c_void, mem};
+use core::{ffi::c_void, ptr::write_volatile};
 
 use aya_ebpf::{
     bindings::{
@@ -139,6 +139,7 @@ pub fn to_next_hop(ifindex: u32) -> Result<i32, Verdict> {
 }
 
 const _: () = assert!(size_of::<bpf_redir_neigh>() <= size_of::<FibLookup>());
+const _: () = assert!(size_of::<FibLookup>().is_multiple_of(size_of::<u64>()));
 
 /// Whether the stack would forward a packet that arrived on `ifindex`, rather than take it in or
 /// discard it.
@@ -231,7 +232,11 @@ fn blank() -> Result<&'static mut FibLookup, Verdict> {
     // SAFETY: this CPU's own copy, of which there is one reference at a time; plain integers, for
     // which zero is a value.
     let fib = unsafe {
-        fib.write(mem::zeroed());
+        // Word by word: otherwise it is a call of a function that writes bytes.
+        let words: *mut u64 = fib.cast();
+        for word in 0..size_of::<FibLookup>() / size_of::<u64>() {
+            write_volatile(words.add(word), 0);
+        }
         &mut *fib
     };
     fib.family = AF_INET;

@@ -1,6 +1,8 @@
 //! What a packet without a session asks for, and the memory for what is worked out of it.
 //!
 //! In a map: it would not fit on the 512 bytes of stack beside the established packet's path.
+use core::ptr::write_volatile;
+
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 use nat_common::{
     addr::Ipv4,
@@ -55,7 +57,7 @@ pub struct Request {
     /// The rule that covers the packet.
     pub matched: Matched,
 
-    /// The external address, and the ports to try on it.
+    /// The external address, and the walk over the rule's ports on it.
     pub external: Ipv4,
     /// Whether the packet takes part in the rule's pool with the address that it has, and is not
     /// covered by the rule otherwise: see [`own::pool`].
@@ -65,8 +67,7 @@ pub struct Request {
     /// A [`Pooling`].
     pub pooling: u8,
     pub candidates: Candidates,
-    pub ports: Ports,
-    /// Number of those ports: [`Rule::port_set`].
+    /// Number of the rule's ports: [`Rule::port_set`].
     pub port_set: u16,
     pub rule: u32,
     pub generation: u32,
@@ -88,11 +89,45 @@ pub struct Request {
     pub birth: Birth,
     /// The client, if it is a new one.
     pub client: Client,
-    /// The entry that is being written.
+    /// The entry that is being written. A way on is never written into this one.
     pub entry: Session,
 }
 
 impl Request {
+    /// The ports of the rule that covers the packet. Not copied: they are larger than all that is looked
+    /// at of them.
+    #[inline(always)]
+    pub fn ports(&self) -> Result<&'static Ports, Verdict> {
+        self.matched.rule().map(|rule| &rule.ports)
+    }
+
+    /// Writes the entry that is the claim on [`Request::claim`].
+    #[inline(always)]
+    pub fn write_claim(&mut self) {
+        let inside = (self.key.local, self.key.local_port);
+        self.entry.begin(&self.claim, inside, &self.birth, self.now_ns);
+        self.has_carried(0, 0);
+    }
+
+    /// Writes the outbound entry of what has been claimed, whose packets so far are of this weight.
+    #[inline(always)]
+    pub fn write_outbound(&mut self, packets: u64, bytes: u64) {
+        let to = (self.claim.local, self.claim.local_port);
+        self.entry.begin(&self.key, to, &self.birth, self.now_ns);
+        self.has_carried(packets, bytes);
+    }
+
+    #[inline(always)]
+    fn has_carried(&mut self, packets: u64, bytes: u64) {
+        // Volatile, because two zeros side by side become a call of a function that writes them byte by
+        // byte.
+        // SAFETY: this CPU's own copy.
+        unsafe {
+            write_volatile(&raw mut self.entry.packets, packets);
+            write_volatile(&raw mut self.entry.bytes, bytes);
+        }
+    }
+
     /// Whether what has been claimed is what a packet of this machine has anyway.
     #[inline(always)]
     pub fn keeps_its_port(&self) -> bool {

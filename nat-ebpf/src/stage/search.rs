@@ -100,7 +100,7 @@ pub fn begin(at: hints::At, request: &mut Request) -> Result<bool, Verdict> {
         return if at.is_held() { Ok(false) } else { Err(Verdict::Contended) };
     }
     search.at = at;
-    let (first, last) = request.ports.ends();
+    let (first, last) = request.ports()?.ends();
     search.first = first / CHUNK_PORTS;
     search.last = last / CHUNK_PORTS;
     search.left = search.last.wrapping_sub(search.first).wrapping_add(1);
@@ -170,8 +170,8 @@ fn look(search: &mut Search) {
         search.release = search.release.min(tick);
         return;
     }
-    let Ok(request) = request() else { return };
-    let allowed = request.ports.among(number * CHUNK_PORTS);
+    let Ok(ports) = request().and_then(|request| request.ports()) else { return };
+    let allowed = ports.among(number * CHUNK_PORTS);
     let Some(hints) = search.at.hints(number) else { return };
     let mut best = Rank::NONE;
     for index in 0..CHUNK_PORTS {

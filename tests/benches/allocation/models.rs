@@ -41,7 +41,7 @@ pub fn print(count: usize, levels: &[usize]) {
             |port: Port| taken[usize::from(port.number()) / 64] >> (port.number() % 64) & 1 == 0;
         let by_chance = (0..DRAWS).map(|_| {
             let mut walk = Candidates::new(&ports, random.next() as u32);
-            (1..=TRIES).find(|_| free(walk.next_port()))
+            (1..=TRIES).find(|_| free(walk.next_port(&ports)))
         });
         report("random tries", level, by_chance.collect());
         let by_bitmap = (0..DRAWS).map(|_| {
