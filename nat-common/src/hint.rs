@@ -206,6 +206,13 @@ impl Rank {
         self.0 >> 62 != 0
     }
 
+    /// Whether nothing is known of the port: there is none that goes before it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_unknown(self) -> bool {
+        self.0 >> INDEX_BITS == 0
+    }
+
     /// The index again.
     #[inline(always)]
     #[must_use]

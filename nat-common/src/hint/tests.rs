@@ -62,6 +62,9 @@ fn one_that_is_not_known_goes_first() {
     let long_ago = Hint::rests(0, 0).rank(1_000_000);
     assert_eq!(long_ago.left(), 0);
     assert!(Hint::UNKNOWN.rank(1_000_000).of(63, 0) < long_ago.of(0, 0));
+    assert!(Hint::UNKNOWN.rank(1_000_000).of(63, 0).is_unknown());
+    assert!(!long_ago.of(0, 0).is_unknown());
+    assert!(!Hint::UNKNOWN.rank(1_000_000).of(0, 0).if_allowed(!1, 0).is_unknown());
     assert_ne!(Hint::rests(0, (1 << 32) * TICK_NS), Hint::UNKNOWN);
 }
 

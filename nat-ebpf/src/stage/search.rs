@@ -1,7 +1,7 @@
 //! A free port toward a busy destination, found by what is known of its ports.
 //!
-//! Chunk by chunk from a random one on, until some have been seen that have a free port; of those
-//! the port is tried that has been free for longest. So ports come back late, and nobody knows
+//! Chunk by chunk from a random one on, until some have been seen that have a free port, or one of which
+//! nothing is known, as there is no better one; of those the port is tried that has been free for longest. So ports come back late, and nobody knows
 //! which one is next.
 use core::{ffi::c_void, ptr};
 
@@ -190,7 +190,7 @@ fn look(search: &mut Search) {
         search.again = number;
         search.left_again = search.left + 1;
     }
-    search.seen += 1;
+    search.seen = if best.is_unknown() { CHUNKS_SEEN } else { search.seen + 1 };
     // By age alone: the lowest bits only tell the ports of a chunk apart.
     if best < search.best {
         search.best = best;
