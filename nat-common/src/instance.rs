@@ -6,7 +6,7 @@ use crate::{
 
 /// Version of everything in the maps. Part of the pin folder's name, so that programs of one
 /// layout never meet maps of another.
-pub const LAYOUT_VERSION: u32 = 10;
+pub const LAYOUT_VERSION: u32 = 11;
 
 /// The single entry of the instance map.
 #[repr(C)]
@@ -25,7 +25,7 @@ pub struct Instance {
     pub max_cooling: u32,
     /// Process id of the controller; 0 when it has said good-bye.
     pub controller_pid: u32,
-    /// [`COOLING_LOST`], or 0.
+    /// [`COOLING_LOST`] and [`BUFFERS_TAKEN`], or 0.
     pub flags: u32,
     /// Which ways of this host are in force: another number, never 0, whenever a route, a neighbour, a
     /// link or an address has changed. See [`crate::hop`].
@@ -50,6 +50,10 @@ pub const HEARTBEAT_MAX_NS: i64 = 10_000_000_000;
 /// [`Instance::flags`]: which external tuples rested before the instance was made is not known, since
 /// the file that says so could not be used.
 pub const COOLING_LOST: u32 = 1;
+
+/// [`Instance::flags`]: every interface with XDP takes redirected frames in several buffers. The kernel
+/// drops them without a word where one does not.
+pub const BUFFERS_TAKEN: u32 = 2;
 
 /// Role of an interface.
 #[repr(u8)]
@@ -119,10 +123,12 @@ pub enum HookReason {
     ForwardFilter,
     /// Whether forwarded packets are filtered is not known.
     ForwardFilterUnknown,
+    /// A VLAN is on it: the driver may take off tags before XDP sees a frame.
+    Vlan,
 }
 
 impl HookReason {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Configured,
         Self::Able,
         Self::PartialChecksums,
@@ -135,6 +141,7 @@ impl HookReason {
         Self::OtherInterface,
         Self::ForwardFilter,
         Self::ForwardFilterUnknown,
+        Self::Vlan,
     ];
 
     /// The name in JSON.
@@ -153,6 +160,7 @@ impl HookReason {
             Self::OtherInterface => "other-interface",
             Self::ForwardFilter => "forward-filter",
             Self::ForwardFilterUnknown => "forward-filter-unknown",
+            Self::Vlan => "vlan",
         }
     }
 
@@ -175,6 +183,9 @@ impl HookReason {
             Self::ForwardFilter => "netfilter filters forwarded packets, which XDP would bypass",
             Self::ForwardFilterUnknown => {
                 "whether netfilter filters forwarded packets cannot be read (`nft` can)"
+            }
+            Self::Vlan => {
+                "a VLAN is on it, whose tags its driver may take off before XDP sees a frame"
             }
         }
     }
@@ -297,7 +308,7 @@ mod tests {
             assert_eq!(same.count(), 1, "{reason:?}");
         }
         assert_eq!(HookReason::from_number(0), None);
-        assert_eq!(HookReason::from_number(13), None);
+        assert_eq!(HookReason::from_number(14), None);
     }
 
     #[test]

@@ -214,6 +214,9 @@ verdicts! {
     /// A free external port was not found yet, among more than one packet may try: where the gateway does
     /// not know which ports toward a busy destination are free. The packet's next sending goes on.
     Searching = 54, "searching", Dropped;
+    /// XDP: in several buffers, and its headers are not in the first one, or one of the interfaces takes no
+    /// such frames.
+    LeftBuffers = 55, "left_buffers", LeftToStack;
 }
 
 #[cfg(test)]

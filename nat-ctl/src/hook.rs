@@ -15,7 +15,7 @@ use crate::{
 
 /// The largest packet for which a driver has a frame in one page: 4096 bytes without the program's
 /// headroom (256), what the kernel keeps at the end (320) and the Ethernet header. Many drivers take
-/// less; those refuse the program.
+/// less; those refuse the program. Others lay longer frames into several buffers.
 const MTU_MAX: u32 = 4096 - 256 - 320 - 14;
 
 /// What is decided for an interface.
@@ -88,7 +88,7 @@ pub fn choose(config: &Config, network: &Network, situation: &Situation) -> BTre
         named.filter_map(|name| network.link(name)).filter(|link| link.ethernet).collect();
     let obstacles: BTreeMap<u32, HookReason> = links
         .iter()
-        .filter_map(|link| Some((link.index, obstacle(link, &situation.ours)?)))
+        .filter_map(|link| Some((link.index, obstacle(link, network, &situation.ours)?)))
         .collect();
     let choice = |index: u32| match (config.interfaces.hook, obstacles.get(&index)) {
         (Hook::Tc, _) => Choice::TC,
@@ -105,7 +105,7 @@ pub fn choose(config: &Config, network: &Network, situation: &Situation) -> BTre
 }
 
 /// Why an interface cannot do XDP, as far as is known before it is tried.
-fn obstacle(link: &Link, ours: &BTreeSet<u32>) -> Option<HookReason> {
+fn obstacle(link: &Link, network: &Network, ours: &BTreeSet<u32>) -> Option<HookReason> {
     if matches!(link.kind.as_deref(), Some("veth" | "tun" | "tap")) {
         return Some(HookReason::PartialChecksums);
     }
@@ -116,7 +116,11 @@ fn obstacle(link: &Link, ours: &BTreeSet<u32>) -> Option<HookReason> {
     if !(features.has(XdpFeatures::BASIC) && features.has(XdpFeatures::REDIRECT)) {
         return Some(HookReason::NoNativeXdp);
     }
-    (link.mtu > MTU_MAX).then_some(HookReason::Mtu)
+    let is_vlan = |other: &&Link| other.kind.as_deref() == Some("vlan");
+    if network.links.iter().filter(is_vlan).any(|other| other.parent == Some(link.index)) {
+        return Some(HookReason::Vlan);
+    }
+    (link.mtu > MTU_MAX && !features.has(XdpFeatures::BUFFERS)).then_some(HookReason::Mtu)
 }
 
 /// Whether an interface has XDP because it seemed able, and may have TC instead.
@@ -133,6 +137,14 @@ pub fn not_redirectable(
         features.get(&one.index).is_some_and(|features| features.has(XdpFeatures::NDO_XMIT))
     };
     interfaces.iter().find(|one| is_choice(one) && !takes(one)).map(|one| one.index)
+}
+
+/// Whether all interfaces with XDP take redirected frames in several buffers.
+pub fn takes_buffers(interfaces: &[Interface], features: &BTreeMap<u32, XdpFeatures>) -> bool {
+    let mut with_xdp = interfaces.iter().filter(|one| one.hook == HookMode::Xdp);
+    with_xdp.all(|one| {
+        features.get(&one.index).is_some_and(|features| features.has(XdpFeatures::XMIT_BUFFERS))
+    })
 }
 
 /// TC on all interfaces, because one of them cannot do XDP after all.

@@ -31,7 +31,7 @@ use nat_common::stats;
 use crate::hook::{tc::Tc, xdp::Xdp};
 
 /// XDP on an inside interface: translates and redirects what leaves by an outside interface.
-#[xdp]
+#[xdp(frags)]
 pub fn xdp_inside(ctx: XdpContext) -> u32 {
     let mut hook = Xdp::new(ctx, stats::Hook::XdpInside);
     let verdict = outbound::outbound(&mut hook);
@@ -39,7 +39,7 @@ pub fn xdp_inside(ctx: XdpContext) -> u32 {
 }
 
 /// XDP on an outside interface: translates replies back and redirects them inside.
-#[xdp]
+#[xdp(frags)]
 pub fn xdp_outside(ctx: XdpContext) -> u32 {
     let mut hook = Xdp::new(ctx, stats::Hook::XdpOutside);
     let verdict = inbound::inbound(&mut hook);

@@ -1,6 +1,8 @@
 //! The only pointer arithmetic on packets.
 use core::ptr;
 
+use nat_common::verdict::Verdict;
+
 /// A frame that a program may read and write directly. Offsets are bytes from its first byte.
 pub trait Frame {
     /// Address of the first byte.
@@ -21,6 +23,12 @@ pub trait Frame {
 
     /// Bytes of the frame, those included that cannot be read directly.
     fn length(&self) -> usize;
+
+    /// What becomes of a frame whose network header cannot be read directly in full.
+    #[inline(always)]
+    fn cut(&self) -> Verdict {
+        Verdict::Malformed
+    }
 
     /// Where a `T` stands in the frame, or nothing if it is not there in full.
     #[inline(always)]

@@ -81,6 +81,8 @@ fn one_that_cannot_keeps_all_from_it_and_is_named() {
         }
     }
     expect(&network(|lan| lan.mtu = 3506), &Situation::default(), ABLE, ABLE);
+    let buffers = |lan: &mut Link| (lan.mtu, lan.xdp) = (9000, Some(XdpFeatures(7 | 32)));
+    expect(&network(buffers), &Situation::default(), ABLE, ABLE);
     let bond = network(|lan| lan.kind = Some("bond".to_owned()));
     expect(&bond, &Situation::default(), ABLE, ABLE);
 }
@@ -148,4 +150,33 @@ fn what_turns_out_unable_takes_all_back_to_tc() {
     assert_eq!(not_redirectable(&must, &features(XdpFeatures(0))), None);
     fall_back(&mut must, 2, HookReason::Refused);
     assert_eq!(must, before);
+}
+
+#[test]
+fn frames_in_several_buffers_are_redirected_only_if_all_take_them() {
+    let there = interfaces(&BTreeMap::from([(1, Choice::XDP), (2, ABLE)]));
+    let all = XdpFeatures(7 | 64);
+    assert!(takes_buffers(&there, &BTreeMap::from([(1, all), (2, all), (3, ALL)])));
+    assert!(!takes_buffers(&there, &BTreeMap::from([(1, all), (2, ALL)])));
+    assert!(!takes_buffers(&there, &BTreeMap::from([(1, all)])), "nothing known");
+}
+
+/// Frames of the VLAN may come without their tag, beside those of the interface itself.
+#[test]
+fn a_vlan_on_an_interface_keeps_it_from_xdp() {
+    let with = |kind: &str| {
+        let mut network = network(|_| {});
+        let vlan = &mut network.links[2];
+        (vlan.kind, vlan.parent) = (Some(kind.to_owned()), Some(1));
+        network
+    };
+    let lan = Choice::new(HookMode::Tc, HookReason::Vlan);
+    expect(&with("vlan"), &Situation::default(), lan, Choice::tc_because_of(1));
+    expect(&with("macvlan"), &Situation::default(), ABLE, ABLE);
+    // As an interface with a role it has no native XDP of its own.
+    let vlan = network(|lan| {
+        (lan.kind, lan.parent, lan.xdp) = (Some("vlan".to_owned()), Some(3), Some(XdpFeatures(0)));
+    });
+    let lan = Choice::new(HookMode::Tc, HookReason::NoNativeXdp);
+    expect(&vlan, &Situation::default(), lan, Choice::tc_because_of(1));
 }

@@ -37,6 +37,8 @@ pub struct Link {
     pub up: bool,
     /// As in `ip -details link`: `veth`, `bridge`, …; None for hardware.
     pub kind: Option<String>,
+    /// Index of the interface that this one is on, as a VLAN is.
+    pub parent: Option<u32>,
     /// Whether an XDP program is attached, anybody's.
     pub has_xdp: bool,
     /// What the driver can do with XDP; None if the kernel does not say.

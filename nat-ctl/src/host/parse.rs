@@ -83,6 +83,7 @@ pub(super) fn link(payload: &[u8]) -> Option<Link> {
     for (kind, value) in attributes(payload, LINK_HEADER) {
         match kind {
             libc::IFLA_IFNAME => link.name = text(value),
+            libc::IFLA_LINK => link.parent = number(value),
             libc::IFLA_MTU => link.mtu = number(value).unwrap_or_default(),
             libc::IFLA_LINKINFO => {
                 let kind = nested(value).find(|(kind, _)| *kind == libc::IFLA_INFO_KIND);

@@ -19,6 +19,10 @@ impl XdpFeatures {
     pub const REDIRECT: Self = Self(2);
     /// Takes frames that are redirected to it. Some drivers say so only while they have a program.
     pub const NDO_XMIT: Self = Self(4);
+    /// Hands over frames in several buffers.
+    pub const BUFFERS: Self = Self(32);
+    /// Takes such frames that are redirected to it.
+    pub const XMIT_BUFFERS: Self = Self(64);
 
     /// Whether all of these are among them.
     pub const fn has(self, others: Self) -> bool {

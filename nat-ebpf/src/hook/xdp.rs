@@ -4,8 +4,11 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS},
-    helpers::generated::{bpf_redirect, bpf_xdp_load_bytes},
+    bindings::{
+        xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS},
+        xdp_md,
+    },
+    helpers::generated::{bpf_redirect, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     programs::XdpContext,
 };
 use nat_common::{
@@ -14,18 +17,20 @@ use nat_common::{
     flow::{Direction, Protocol},
     fragment::Part,
     hop::Hop,
-    instance::{Device, Role},
+    instance::{BUFFERS_TAKEN, Device, Role},
     mss::Lowered,
     packet::{Packet, Transport},
     rewrite::{IPV4_PART, IPV4_TTL},
     stats,
     verdict::{Fate, Verdict},
 };
+use network_types::ip::Ipv4Hdr;
 
 use super::{Hook, Weight};
 use crate::{
     entry::Translation,
-    packet::Frame,
+    maps::INSTANCE,
+    packet::{Frame, opaque},
     stage::{
         guard,
         parse::{ETHERNET_BYTES, IPV4_OFFSET},
@@ -35,10 +40,15 @@ use crate::{
     },
 };
 
+/// Where the total length stands in an IPv4 header (RFC 791).
+const IPV4_LENGTH: usize = 2;
+
 /// A frame at an XDP hook.
 pub struct Xdp {
     ctx: XdpContext,
     hook: stats::Hook,
+    /// Bytes of the frame, in all its buffers.
+    length: usize,
     /// What becomes of a translated frame.
     action: u32,
 }
@@ -46,8 +56,18 @@ pub struct Xdp {
 impl Xdp {
     #[inline(always)]
     pub fn new(ctx: XdpContext, hook: stats::Hook) -> Self {
-        // Overwritten with the packet; a translated frame without an action is a bug.
-        Self { ctx, hook, action: XDP_ABORTED }
+        // The action is overwritten with the packet; a translated frame without one is a bug.
+        let mut xdp = Self { ctx, hook, length: 0, action: XDP_ABORTED };
+        // A frame may lie in several buffers, of which only the first can be read directly. The
+        // kernel is asked where the packet does not fit into that one; of a frame that is not IPv4
+        // this may be the first buffer's length.
+        let total = xdp.load(IPV4_OFFSET + IPV4_LENGTH).map_or(0, u16::from_be_bytes);
+        let in_first = xdp.in_first_buffer(total);
+        xdp.length = if in_first { xdp.first_buffer() } else { xdp.all_buffers() };
+        // LLVM would keep what has been read of the context in 32 bits where the kernel was not asked,
+        // and to the verifier the lower half of a pointer is none.
+        xdp.ctx = XdpContext::new(opaque(xdp.ctx.ctx as usize) as *mut xdp_md);
+        xdp
     }
 
     /// Counts the verdict and turns it into an action.
@@ -78,7 +98,16 @@ impl Frame for Xdp {
 
     #[inline(always)]
     fn length(&self) -> usize {
-        self.end() - self.start()
+        self.length
+    }
+
+    /// What is not in the first buffer may be in another one.
+    #[inline(always)]
+    fn cut(&self) -> Verdict {
+        if self.all_buffers() < IPV4_OFFSET + Ipv4Hdr::LEN {
+            return Verdict::Malformed;
+        }
+        Verdict::LeftBuffers
     }
 }
 
@@ -105,6 +134,9 @@ impl Hook for Xdp {
         }
         if packet.ttl <= 1 {
             return Err(Verdict::LeftTtl);
+        }
+        if !self.in_first_buffer(packet.total_length) && !buffers_taken() {
+            return Err(Verdict::LeftBuffers);
         }
         let part: [u8; 2] = self.load(IPV4_OFFSET + IPV4_PART as usize).unwrap_or_default();
         if Part::of(part).is_fragment() {
@@ -230,6 +262,23 @@ impl Hook for Xdp {
 }
 
 impl Xdp {
+    #[inline(always)]
+    fn first_buffer(&self) -> usize {
+        self.end() - self.start()
+    }
+
+    /// Whether a packet of so many bytes is in the first buffer.
+    #[inline(always)]
+    fn in_first_buffer(&self, total_length: u16) -> bool {
+        IPV4_OFFSET + usize::from(total_length) <= self.first_buffer()
+    }
+
+    #[inline(always)]
+    fn all_buffers(&self) -> usize {
+        // SAFETY: the helper has no precondition.
+        unsafe { bpf_xdp_get_buff_len(self.ctx.ctx) as usize }
+    }
+
     /// Whether the frame is for this host. The stack looks at this itself; a switch floods frames
     /// for others, and an interface that somebody listens on takes them in.
     #[inline(always)]
@@ -260,4 +309,10 @@ impl Xdp {
     fn put<T: Copy>(&self, offset: usize, value: T) -> Option<()> {
         self.store(offset, value).then_some(())
     }
+}
+
+/// Whether a frame in several buffers gets to whichever interface it is redirected to.
+#[inline(always)]
+fn buffers_taken() -> bool {
+    INSTANCE.get(0).is_some_and(|instance| instance.flags & BUFFERS_TAKEN != 0)
 }

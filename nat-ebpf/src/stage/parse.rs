@@ -55,7 +55,7 @@ pub fn ipv4<F: Frame>(frame: &F) -> Result<Packet, Verdict> {
         Ok(EtherType::Ieee8021q | EtherType::Ieee8021ad) => return Err(Verdict::VlanTagged),
         _ => return Err(Verdict::NotIpv4),
     }
-    let ip: Ipv4Hdr = frame.load(IPV4_OFFSET).ok_or(Verdict::Malformed)?;
+    let ip: Ipv4Hdr = frame.load(IPV4_OFFSET).ok_or_else(|| frame.cut())?;
     let header_bytes = usize::from(ip.vihl & 0x0f) * 4;
     let total_length = ip.tot_len();
     let too_long = IPV4_OFFSET + usize::from(total_length) > frame.length();

@@ -409,6 +409,18 @@ impl Bench {
         self.send_as(Hook::TcEgress, test_run::mark_own, return_code, frame)
     }
 
+    /// Shows a frame to XDP of which the first buffer has only so many bytes.
+    pub fn send_in_buffers(&self, hook: Hook, first: usize, frame: &[u8]) -> Seen {
+        let device = if hook == Hook::XdpInside { self.devices.0 } else { self.devices.1 };
+        let context = test_run::context(hook, device, first, 0);
+        self.counted(hook, return_code, || {
+            let mut out = Vec::new();
+            let run = || test_run::run(&self.ebpf, hook.name(), frame, Some(&context), &mut out);
+            let code = self.lab.gateway.enter(run);
+            (code, out)
+        })
+    }
+
     /// Shows a frame to a hook of the outside interface, in another context than the usual one.
     fn send_as(
         &self,

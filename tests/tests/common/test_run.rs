@@ -44,7 +44,7 @@ pub fn run_timed(
     context: Option<&[u8]>,
     out: &mut Vec<u8>,
 ) -> (u32, Duration) {
-    *out = vec![0; OUTPUT_BYTES];
+    *out = vec![0; OUTPUT_BYTES.max(frame.len())];
     let mut options = TestRunOptions::new();
     options.data_in = Some(frame);
     options.data_out = Some(out);

@@ -4,6 +4,7 @@
 
 mod attacks;
 mod baseline;
+mod buffers;
 mod choices;
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "every test of layer 2 uses a part of it")]

@@ -56,7 +56,7 @@ fn auto_takes_tc_on_veth_and_says_why() {
 }
 
 /// Packets that were translated at XDP.
-fn at_xdp(gateway: &Gateway) -> u64 {
+pub fn at_xdp(gateway: &Gateway) -> u64 {
     let stats = gateway.nat.json(&["stats"]);
     let counts = stats["verdicts"].as_array().unwrap().iter();
     let xdp = counts.filter(|count| count["hook"].as_str().unwrap().starts_with("xdp"));
@@ -204,11 +204,10 @@ fn what_turns_out_unable_has_tc_together_with_the_others() {
     let because_of = |at| (HookMode::Tc, HookReason::OtherInterface, at);
     let lab = Lab::new(Offloads::Off);
     expect(&lab, able, able);
-    // A veth refuses where its peer may send more than fits into a page; the program of wan0 is there
-    // by then.
-    process::tool(&lab.client, "ip", &["link", "set", "c0", "mtu", "9000"]);
+    // A veth refuses where its peer has more queues to send; the program of wan0 is there by then.
+    process::tool(&lab.client, "ethtool", &["-L", "c0", "tx", "2"]);
     expect(&lab, because_of(2), refused);
-    process::tool(&lab.client, "ip", &["link", "set", "c0", "mtu", "1500"]);
+    process::tool(&lab.client, "ethtool", &["-L", "c0", "tx", "1"]);
     // It takes redirected frames only if its peer does GRO.
     process::tool(&lab.server, "ethtool", &["-K", "s0", "gro", "off"]);
     expect(&lab, no_redirect, because_of(1));

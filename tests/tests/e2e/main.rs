@@ -15,6 +15,7 @@ mod hook;
 mod host_changes;
 mod icmp;
 mod lifecycle;
+mod links;
 mod mapping;
 mod mss;
 mod neighbours;

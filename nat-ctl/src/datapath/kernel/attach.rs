@@ -331,7 +331,8 @@ fn xdp_help(interface: &str, error: &ProgramError) -> String {
 
 fn no_native_xdp(interface: &str) -> String {
     format!(
-        "the driver of {interface} takes no native XDP program as it is set up (on veth: an MTU \
-         above 3506 or segmentation offload at the peer); set hook = \"tc\""
+        "the driver of {interface} takes no native XDP program as it is set up: its MTU may be too \
+         large (`ip link set {interface} mtu 1500`), or its queues too few (`ethtool -L`; of a veth, \
+         fewer to receive than its peer has to send); or set hook = \"tc\""
     )
 }

@@ -30,7 +30,7 @@ use nat_common::{
     cooldown::Resting,
     flow::FlowKey,
     hop::Hop,
-    instance::{self, COOLING_LOST, Device, HookReason, Instance, stored},
+    instance::{self, BUFFERS_TAKEN, COOLING_LOST, Device, HookReason, Instance, stored},
     limits::{CLEAR_TUPLES_MAX, INTERFACES_MAX, SWEEP_SESSIONS_MAX},
     session,
     stats::Hook,
@@ -337,6 +337,7 @@ impl Datapath for Attached {
             Some(format!("removed {name}"))
         }));
         self.remove_interfaces(interfaces)?;
+        self.record_buffers(&chosen)?;
         // An interface may have another role now, or none.
         self.ways_changed()?;
         Ok(done)
@@ -401,6 +402,17 @@ const FORGETTING_MAX: Duration = Duration::from_millis(400);
 const CLEARS_A_CALL: u32 = 16;
 
 impl Attached {
+    /// Says whether frames in several buffers may be redirected.
+    fn record_buffers(&mut self, interfaces: &[Interface]) -> Result<(), Error> {
+        let taken =
+            host::xdp_features().is_some_and(|known| hook::takes_buffers(interfaces, &known));
+        let mut instance = self.pinned.instance()?;
+        instance.flags &= !BUFFERS_TAKEN;
+        instance.flags |= if taken { BUFFERS_TAKEN } else { 0 };
+        let set = self.pinned.maps.instance.set(0, instance, 0);
+        set.map_err(|error| Error::kernel("cannot record the instance")(error.into()))
+    }
+
     /// Roles are known before programs run that ask for them.
     fn add_interfaces(&mut self, interfaces: &[Interface]) -> Result<(), Error> {
         for interface in interfaces {

@@ -54,7 +54,12 @@ impl RawSender {
 
     /// Sends what follows a first tag to the neighbour.
     pub fn send_tagged(&self, tag_and_packet: &[u8]) {
-        self.send(&ethernet(self.neighbour, self.mac, 0x8100, tag_and_packet));
+        self.send_typed(0x8100, tag_and_packet);
+    }
+
+    /// Sends what follows an ethertype to the neighbour.
+    pub fn send_typed(&self, ethertype: u16, payload: &[u8]) {
+        self.send(&ethernet(self.neighbour, self.mac, ethertype, payload));
     }
 }
 
