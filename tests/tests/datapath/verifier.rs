@@ -16,7 +16,7 @@ use super::{
 
 /// The verifier gives up at a million instructions; far from that, loading stays quick and there
 /// is room to grow.
-const VERIFIED_INSTRUCTIONS_MAX: u32 = 200_000;
+const VERIFIED_INSTRUCTIONS_MAX: u32 = 160_000;
 
 #[test]
 fn programs_are_cheap_to_verify() {
