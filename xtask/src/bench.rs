@@ -27,6 +27,9 @@ pub struct Options {
     /// Where to write all figures of forwarding, as JSON
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Where to draw what packets of established flows cost, as SVG
+    #[arg(long)]
+    svg: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -75,9 +78,11 @@ fn forwarding(options: &Options) -> Result<()> {
     if let Some(system) = &options.system {
         bench.arg("--system").arg(system);
     }
-    if let Some(json) = &options.json {
-        // The benchmark runs in its package's folder.
-        bench.arg("--json").arg(env::current_dir()?.join(json));
+    for (option, file) in [("--json", &options.json), ("--svg", &options.svg)] {
+        if let Some(file) = file {
+            // The benchmark runs in its package's folder.
+            bench.arg(option).arg(env::current_dir()?.join(file));
+        }
     }
     cmd::run(bench.env("NAT_BENCH_OBJECT", object).env("NAT_CTL", nat_ctl()?))
 }

@@ -13,6 +13,7 @@ mod cpu;
 mod layout;
 mod measure;
 mod memory;
+mod plot;
 mod programs;
 mod report;
 mod rig;
@@ -38,16 +39,22 @@ struct Options {
     /// Where to write all figures
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Where to draw what packets of established flows cost
+    #[arg(long)]
+    svg: Option<PathBuf>,
     /// What cargo says to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
 
+/// What the scenarios of the plot have in their names.
+const DRAWN: &str = "established";
+
 fn main() {
     let options = Options::parse();
     let _room = conntrack::Room::make();
     let cpus = aya::util::nr_cpus().expect("count the CPUs");
-    let mut figures = Vec::new();
+    let (mut figures, mut drawn) = (Vec::new(), Vec::new());
     for scenario in scenario::all(cpus) {
         if !scenario.name.contains(&options.only) {
             continue;
@@ -55,6 +62,9 @@ fn main() {
         let all = measure::measure(&scenario, &options.system, options.rounds);
         report::print(&scenario, &all);
         figures.push(report::json(&scenario, &all));
+        if scenario.name.contains(DRAWN) {
+            drawn.push(report::group(&scenario, &all));
+        }
     }
     for set in sockets::SETS {
         if set.name.contains(&options.only) {
@@ -76,5 +86,9 @@ fn main() {
     if let Some(path) = options.json {
         let text = serde_json::to_string_pretty(&figures).expect("figures are JSON");
         fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    if let Some(path) = options.svg {
+        let written = plot::write(&path, &drawn);
+        written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 }

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use crate::{
     measure::{Figures, spread},
+    plot::Group,
     scenario::Scenario,
     system::System,
 };
@@ -46,6 +47,15 @@ pub fn print(scenario: &Scenario, all: &[Figures]) {
             figures.wrong,
         );
     }
+}
+
+/// A scenario as it is drawn: medians, the generator left out.
+pub fn group(scenario: &Scenario, all: &[Figures]) -> Group {
+    let others = all.iter().filter(|figures| figures.system != System::Generator);
+    let median = |figures: &Figures| {
+        (figures.system.name().to_owned(), spread(values(scenario, figures))[1])
+    };
+    Group { name: scenario.name.to_owned(), systems: others.map(median).collect() }
 }
 
 /// A scenario's figures, as they are printed and round by round.
