@@ -375,15 +375,7 @@ fn tried(request: &mut Request, desk: &mut Desk) -> Tried {
     let inside = (request.key.local, request.key.local_port);
     desk.key = mapping::key(&request.key, request.external, request.birth.range);
     desk.owner = Owner::new(&desk.claim, inside, request.birth.range);
-    // Both are asked for before anything is written: a write waits for its memory, and all after it for
-    // the write, but two questions wait side by side.
-    let free = OWNERS.get_ptr_mut(&desk.claim).is_none();
-    let _ = INBOUND.get_ptr_mut(&request.claim);
-    let claimed = match free {
-        true => OWNERS.insert(&desk.claim, &desk.owner, BPF_NOEXIST as u64),
-        false => Err(EXISTS),
-    };
-    match claimed {
+    match OWNERS.insert(&desk.claim, &desk.owner, BPF_NOEXIST as u64) {
         Ok(()) => {}
         Err(EXISTS) => {
             if request.learns {
