@@ -55,25 +55,6 @@ pub fn forward<H: Hook>(
     Some(hook.translate(packet, direction, protocol, &to, &route))
 }
 
-/// How a packet leaves that goes the long way for another reason: a segment that may move its connection to
-/// another state has the same way on as the others.
-#[inline(always)]
-pub fn kept_route<H: Hook>(
-    packet: &Packet,
-    live: &Live,
-    key: &FlowKey,
-    now_ns: u64,
-) -> Option<H::Route> {
-    if !H::KEEPS_ROUTES {
-        return None;
-    }
-    let hop = live.hop(key)?;
-    if !hop.takes(redirect::ways_followed(now_ns), now_ns, packet.total_length) {
-        return None;
-    }
-    H::kept_route(&hop, redirect::device(hop.ifindex.into())?)
-}
-
 /// Keeps how a packet of a session leaves, for the next ones.
 #[inline(always)]
 pub fn keep_route<H: Hook>(live: &Live, route: &H::Route, now_ns: u64) {

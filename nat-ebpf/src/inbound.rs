@@ -51,17 +51,11 @@ fn translated<H: Hook>(hook: &mut H) -> Result<(), Verdict> {
     }
     let live = belonging(hook, &packet, &key, now_ns)?;
     mss::note(&live, &key, packet.tcp_flags())?;
-    let kept = established::kept_route::<H>(&packet, &live, &key, now_ns);
-    let route = match kept {
-        Some(route) => route,
-        None => hook.route(&packet, live.to.address, Role::Inside)?,
-    };
+    let route = hook.route(&packet, live.to.address, Role::Inside)?;
     if hook.delivers(&packet, live.to.address) {
         let flags = packet.tcp_flags();
         session::touch(&live, inbound, &key, flags, hook.weight(), now_ns);
-        if kept.is_none() {
-            established::keep_route::<H>(&live, &route, now_ns);
-        }
+        established::keep_route::<H>(&live, &route, now_ns);
     } else {
         live.count(hook.weight());
     }

@@ -58,17 +58,10 @@ pub fn way_out<H: Hook>(hook: &mut H, packet: &Packet, now_ns: u64) -> Result<()
     }
     // Before anything is made or changed: a packet that does not leave by an outside interface is
     // none of ours, and one that the stack must see first has to reach it as it is.
+    let route = hook.route(packet, packet.destination, Role::Outside)?;
     let found = match &flow {
         Ok(key) => session::find(Direction::Outbound, key, now_ns)?,
         Err(_) => Found::Absent,
-    };
-    let kept = match (&found, &flow) {
-        (Found::Live(live), Ok(key)) => established::kept_route::<H>(packet, live, key, now_ns),
-        _ => None,
-    };
-    let route = match kept {
-        Some(route) => route,
-        None => hook.route(packet, packet.destination, Role::Outside)?,
     };
 
     let to = match (found, &flow) {
@@ -77,9 +70,7 @@ pub fn way_out<H: Hook>(hook: &mut H, packet: &Packet, now_ns: u64) -> Result<()
             let flags = packet.tcp_flags();
             mss::note(&live, key, flags)?;
             session::touch(&live, Direction::Outbound, key, flags, hook.weight(), now_ns);
-            if kept.is_none() {
-                established::keep_route::<H>(&live, &route, now_ns);
-            }
+            established::keep_route::<H>(&live, &route, now_ns);
             live.to
         }
         (found, flow) => {

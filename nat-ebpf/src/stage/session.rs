@@ -62,13 +62,6 @@ impl Live {
 }
 
 impl Live {
-    /// The way on that has been kept, if any.
-    #[inline(always)]
-    pub fn hop(&self, key: &FlowKey) -> Option<Hop> {
-        let hop = self.entry.hop();
-        self.entry.belongs_to(key).then_some(hop)
-    }
-
     /// Keeps the way on for the next packets of this direction.
     #[inline(always)]
     pub fn keep_hop(&self, hop: Hop) {
