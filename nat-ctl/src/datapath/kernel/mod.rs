@@ -5,33 +5,30 @@ pub mod choices;
 mod config_text;
 pub mod cooling;
 mod held;
+mod interfaces;
 mod link;
 pub mod load;
 pub mod maps;
 pub mod pins;
 mod refused;
 mod ring;
+mod run;
 mod state;
 pub mod table;
 
 use std::{
     collections::BTreeSet,
-    io,
     time::{Duration, Instant},
 };
 
-use aya::{
-    Ebpf,
-    maps::MapError,
-    programs::{ProgramError, TestRun, TestRunOptions, Xdp},
-};
+use aya::{Ebpf, maps::MapError};
 use aya_log::EbpfLogger;
 use nat_common::{
     cooldown::Resting,
     flow::FlowKey,
     hop::Hop,
-    instance::{self, BUFFERS_TAKEN, COOLING_LOST, Device, HookReason, Instance, stored},
-    limits::{CLEAR_TUPLES_MAX, INTERFACES_MAX, SWEEP_SESSIONS_MAX},
+    instance::{COOLING_LOST, HookReason, Instance},
+    limits::CLEAR_TUPLES_MAX,
     session,
     stats::Hook,
 };
@@ -43,6 +40,7 @@ use self::{
     load::LogLevel,
     maps::{Maps, Sizes},
     pins::{Lock, Pins},
+    run::{EMPTY_PACKET, run_often, run_on_keys},
 };
 use super::{
     ChoiceChange, Choices, ConfigText, Datapath, Error, Interface, NextHop, State, Swept,
@@ -400,107 +398,6 @@ const FORGETTING_MAX: Duration = Duration::from_millis(400);
 
 /// Runs of `clear` at a time: the call costs more than the work of one.
 const CLEARS_A_CALL: u32 = 16;
-
-impl Attached {
-    /// Says whether frames in several buffers may be redirected.
-    fn record_buffers(&mut self, interfaces: &[Interface]) -> Result<(), Error> {
-        let taken =
-            host::xdp_features().is_some_and(|known| hook::takes_buffers(interfaces, &known));
-        let mut instance = self.pinned.instance()?;
-        instance.flags &= !BUFFERS_TAKEN;
-        instance.flags |= if taken { BUFFERS_TAKEN } else { 0 };
-        let set = self.pinned.maps.instance.set(0, instance, 0);
-        set.map_err(|error| Error::kernel("cannot record the instance")(error.into()))
-    }
-
-    /// Roles are known before programs run that ask for them.
-    fn add_interfaces(&mut self, interfaces: &[Interface]) -> Result<(), Error> {
-        for interface in interfaces {
-            let entry = instance::Interface {
-                // Names fit: the kernel limits them.
-                name: stored(&interface.name).unwrap_or_default(),
-                role: interface.role as u8,
-                hook: interface.hook as u8,
-                mac: interface.mac,
-                because_of: interface.because_of,
-                why: interface.why as u8,
-                zero: [0; 3],
-            };
-            let map = &mut self.pinned.maps.interfaces;
-            map.insert(interface.index, entry, 0)
-                .map_err(|error| Error::kernel("cannot record an interface")(error.into()))?;
-        }
-        Ok(())
-    }
-
-    /// What XDP looks at for every packet: of the interfaces with a role, those whose places are free.
-    fn place_devices(&mut self, interfaces: &[Interface]) -> Result<(), Error> {
-        let mut places = vec![Device::NONE; INTERFACES_MAX as usize];
-        for interface in interfaces {
-            let place = Device::place(interface.index) as usize;
-            if let Some(device) = places.get_mut(place).filter(|device| device.ifindex == 0) {
-                let Interface { index: ifindex, role, mac, .. } = *interface;
-                *device = Device { ifindex, role: role as u8, zero: 0, mac };
-            }
-        }
-        for (place, device) in (0..).zip(places) {
-            let set = self.pinned.maps.devices.set(place, device, 0);
-            set.map_err(|error| Error::kernel("cannot place an interface")(error.into()))?;
-        }
-        Ok(())
-    }
-
-    fn remove_interfaces(&mut self, but: &[Interface]) -> Result<(), Error> {
-        for gone in self.pinned.interfaces()? {
-            if !but.iter().any(|interface| interface.index == gone.index) {
-                if self.tc == TcKind::Clsact {
-                    attach::detach_filters(&gone.name);
-                }
-                let map = &mut self.pinned.maps.interfaces;
-                map.remove(&gone.index)
-                    .map_err(|error| Error::kernel("cannot forget an interface")(error.into()))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Runs a program that takes outbound keys as its packet; returns the sum of its answers.
-fn run_on_keys(ebpf: &Ebpf, program: &str, keys: &[FlowKey]) -> Result<u32, Error> {
-    let mut sum = 0;
-    for keys in keys.chunks(SWEEP_SESSIONS_MAX as usize) {
-        let packet: Vec<u8> = keys.iter().flat_map(FlowKey::to_bytes).collect();
-        sum += run(ebpf, program, &packet)?;
-    }
-    Ok(sum)
-}
-
-/// The shortest packet that the kernel takes for one: a program that needs none gets it.
-const EMPTY_PACKET: [u8; 14] = [0; 14];
-
-/// Runs a program on a packet; returns its answer.
-fn run(ebpf: &Ebpf, program: &str, packet: &[u8]) -> Result<u32, Error> {
-    run_often(ebpf, program, packet, 1)
-}
-
-/// The same so many times; returns the last answer.
-fn run_often(ebpf: &Ebpf, program: &str, packet: &[u8], times: u32) -> Result<u32, Error> {
-    let failed = |error: ProgramError| {
-        Error::kernel(format!("cannot run the program `{program}`"))(error.into())
-    };
-    let xdp: &Xdp = ebpf.program(program).ok_or(Error::NoObject)?.try_into().map_err(failed)?;
-    loop {
-        let mut options = TestRunOptions::new();
-        options.data_in = Some(packet);
-        options.repeat = times;
-        match xdp.test_run(options) {
-            // Between two runs, by a signal that this process will handle.
-            Err(ProgramError::SyscallError(error))
-                if error.io_error.kind() == io::ErrorKind::Interrupted => {}
-            result => return Ok(result.map_err(failed)?.return_value),
-        }
-    }
-}
 
 /// Removes sessions, live or not, by their outbound keys; returns how many. Beside a controller
 /// that runs: the programs that remove sessions agree among themselves.
